@@ -1,0 +1,1 @@
+//! Boot files: initramfs, UKI, entry names and their order

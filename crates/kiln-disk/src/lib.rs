@@ -1,0 +1,1 @@
+//! GPT, FAT, disk layouts and block devices as a trait

@@ -1,0 +1,1 @@
+//! EROFS: format, encoder, writer, reader, dump and the frozen profiles

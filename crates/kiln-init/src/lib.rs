@@ -1,0 +1,1 @@
+//! The first process: finds the root, proves it, mounts it, hands over

@@ -1,0 +1,1 @@
+//! Boot media: raw disks and qcow2

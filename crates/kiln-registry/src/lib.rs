@@ -1,0 +1,1 @@
+//! OCI images: references, layouts, archives and their verified blobs

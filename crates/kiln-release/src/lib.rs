@@ -1,0 +1,1 @@
+//! What a release is: names, versions, digests and its JSON form

@@ -1,0 +1,1 @@
+//! The canonical file tree: layers merged, checked and digested
