@@ -1,0 +1,162 @@
+//! The one error type of this crate.
+//!
+//! A build fails with the first thing that is wrong and leaves no output under its final name.
+//! Errors of the crates below are kept as sources; what a user can do next is in [`Error::hint`].
+
+use std::path::{Path, PathBuf};
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The source could not be opened or read.
+    #[error(transparent)]
+    Source(#[from] kiln_registry::Error),
+    /// Layers or a folder do not make a tree.
+    #[error(transparent)]
+    Tree(#[from] kiln_tree::Error),
+    /// The tree cannot be laid out as EROFS.
+    #[error(transparent)]
+    Erofs(#[from] kiln_erofs::Error),
+    /// The verity tree could not be made.
+    #[error(transparent)]
+    Verity(#[from] kiln_verity::Error),
+    /// No kernel, no stub, no modules: the tree cannot be booted.
+    #[error(transparent)]
+    Boot(#[from] kiln_boot::Error),
+    /// The disk's layout is impossible.
+    #[error(transparent)]
+    Disk(#[from] kiln_disk::Error),
+    /// A disk image could not be written.
+    #[error(transparent)]
+    Media(#[from] kiln_media::Error),
+    /// `release.json` could not be written.
+    #[error(transparent)]
+    Release(#[from] kiln_release::Error),
+    /// A file of the build could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An output could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of the tree could not be read back or stored.
+    #[error("cannot process the contents of files")]
+    Contents(#[source] std::io::Error),
+    /// Kiln's own layer does not fit onto this tree.
+    #[error("cannot add Kiln's layer: {path}: {reason}")]
+    Layer {
+        /// The path in the image.
+        path: String,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A login that was asked for is impossible.
+    #[error("cannot add the user `{name}`: {reason}")]
+    User {
+        /// The login name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A name or version that cannot be part of file names.
+    #[error("`{value}` cannot be the {what} of a release: {reason}")]
+    Name {
+        /// `name` or `version`.
+        what: &'static str,
+        /// The offending text.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The root image is larger than the slot.
+    #[error("the root image needs {needed}, the slot has {slot}")]
+    SlotTooSmall {
+        /// Size of the root image, for people.
+        needed: String,
+        /// Size of the slot, for people.
+        slot: String,
+    },
+    /// The boot files do not fit into the ESP.
+    #[error("the boot files need {needed}, the ESP has {esp}")]
+    EspTooSmall {
+        /// Size of the boot files with room for an upgrade, for people.
+        needed: String,
+        /// Size of the ESP, for people.
+        esp: String,
+    },
+    /// Kiln's own binaries for the image's architecture are missing or unfit.
+    #[error("no Kiln binary for {architecture}: {reason}")]
+    Runtime {
+        /// The image's architecture.
+        architecture: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// The image is for an architecture that Kiln does not boot.
+    #[error("the architecture `{0}` is not supported")]
+    Architecture(String),
+    /// A finished image could not be read for inspection.
+    #[error("cannot inspect {path}: {reason}")]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn layer(path: &[u8], reason: impl Into<String>) -> Self {
+        let path = format!("/{}", String::from_utf8_lossy(path));
+        Self::Layer { path, reason: reason.into() }
+    }
+
+    /// What to do next, where there is something to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.hint(),
+            Self::Tree(error) => error.hint(),
+            Self::Erofs(error) => error.hint(),
+            Self::Verity(error) => error.hint(),
+            Self::Boot(error) => error.hint(),
+            Self::Disk(error) => error.hint(),
+            Self::Media(error) => error.hint(),
+            Self::Release(error) => error.hint(),
+            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some space or choose another folder with `-o`".into())
+            }
+            Self::SlotTooSmall { .. } => {
+                Some("give more with `--slot-size`, or a stronger codec with `--compress`".into())
+            }
+            Self::EspTooSmall { .. } => Some("give more with `--esp-size`".into()),
+            Self::Runtime { .. } => Some(
+                "give a folder with `kiln` and `kiln-init` for that architecture with `--runtime`"
+                    .into(),
+            ),
+            Self::Name { what, .. } => Some(format!("choose one with `--{what}`")),
+            Self::Architecture(_) => Some("amd64 and arm64 are".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Kiln's own layer: what every system gets on top of its image.
+//!
+//! One explicit, small layer and nothing else makes a container image a Kiln system: mount points,
+//! the static `kiln`, units, `/var` moved to the factory with tmpfiles lines that fill the real one,
+//! and the logins that were asked for. Everything has the time 0 and the owner root, so the layer
+//! depends on the options alone.
+//!
+//! It must never touch what the image says beyond these places. The alternative, patching the
+//! running system at boot, was dropped: what is in the verified root is proved at every read.
+
+mod clean;
+mod edit;
+mod mounts;
+mod units;
+mod users;
+mod var;
+
+use kiln_tree::{ContentStore, Tree};
+
+pub(crate) use edit::Editor;
+
+use crate::{Error, User};
+
+/// What goes into the layer.
+#[derive(Debug)]
+pub struct LayerContents<'a> {
+    /// The static `kiln` for the image's architecture, installed as `/usr/bin/kiln`.
+    pub binary: &'a [u8],
+    /// Logins to add.
+    pub users: &'a [User],
+}
+
+/// What was done, for the user to read.
+#[derive(Debug, Default)]
+pub struct LayerReport {
+    /// Sentences about content that was moved or left out.
+    pub notes: Vec<String>,
+}
+
+/// Puts Kiln's layer onto `tree`.
+///
+/// # Errors
+/// [`Error::Layer`] if the image has something else where the layer must put its own,
+/// [`Error::User`] for impossible logins.
+pub fn apply(
+    tree: &mut Tree,
+    store: &mut dyn ContentStore,
+    contents: &LayerContents<'_>,
+) -> Result<LayerReport, Error> {
+    let mut report = LayerReport::default();
+    let mut editor = Editor::new(tree, store);
+    clean::remove_foreign_boot_files(&mut editor, &mut report);
+    mounts::add_mount_points(&mut editor)?;
+    editor.file(b"usr/bin/kiln", 0o755, contents.binary)?;
+    units::add_units(&mut editor)?;
+    for user in contents.users {
+        users::add_user(&mut editor, user)?;
+    }
+    var::move_to_factory(&mut editor, &mut report)?;
+    Ok(report)
+}

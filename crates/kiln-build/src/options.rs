@@ -1,0 +1,76 @@
+//! What a build was asked to do, in validated form.
+//!
+//! The command line fills this in; nothing here is read from the environment, because two builds
+//! with equal options must give equal bytes.
+
+use std::path::PathBuf;
+
+use kiln_erofs::Codec;
+use kiln_registry::{Options as RegistryOptions, Source};
+
+pub use kiln_boot::ModuleSet;
+
+/// Default size of the ESP in bytes: 1 GiB holds the old, the new, a temporary and the recovery
+/// boot file of any kernel seen so far (DESIGN of the disk layout).
+pub const DEFAULT_ESP_SIZE: u64 = 1 << 30;
+
+/// Which files a build writes beside the root image and the boot file, which it always writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Formats {
+    /// `NAME.raw`.
+    pub raw: bool,
+    /// `NAME.qcow2`.
+    pub qcow2: bool,
+}
+
+/// A login that the image gets. With neither password nor keys the user can only be switched to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The login name.
+    pub name: String,
+    /// A password or, beginning with `$`, its hash in crypt(5) form.
+    pub password: Option<String>,
+    /// Lines for `authorized_keys`.
+    pub ssh_keys: Vec<String>,
+}
+
+/// Everything that a build needs to know.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Where the tree comes from.
+    pub source: Source,
+    /// How the source is read: platform, limits, credentials.
+    pub registry: RegistryOptions,
+    /// The folder for the results.
+    pub output: PathBuf,
+    /// Which media to write.
+    pub formats: Formats,
+    /// The release's name, where not the image's own.
+    pub name: Option<String>,
+    /// The release's version, where not the image's own.
+    pub version: Option<String>,
+    /// The release's place in the order, where not the image's creation time.
+    pub sequence: Option<u64>,
+    /// How file contents are compressed.
+    pub codec: Codec,
+    /// Kernel arguments behind Kiln's own.
+    pub kernel_arguments: Vec<String>,
+    /// Bytes of a slot, where not computed from the image.
+    pub slot_size: Option<u64>,
+    /// Bytes of the ESP.
+    pub esp_size: u64,
+    /// Bytes of a disk sector: 512 or 4096.
+    pub sector_size: u32,
+    /// Which kernel modules the initramfs carries.
+    pub modules: ModuleSet,
+    /// Modules that it carries besides.
+    pub extra_modules: Vec<String>,
+    /// Where stub and loader come from, where not from the image.
+    pub boot_files: Option<Source>,
+    /// Kiln's own binaries, where not those of the running program.
+    pub runtime: Option<PathBuf>,
+    /// Logins to add.
+    pub users: Vec<User>,
+    /// Threads for compression and hashing, at least 1.
+    pub threads: usize,
+}
