@@ -195,7 +195,9 @@ mod tests {
         let states = subsets(40);
         assert_eq!(states.last(), Some(&vec![true; 40]));
         for lost in 0..40 {
-            assert!(states.iter().any(|kept| !kept[lost] && kept.iter().filter(|k| !**k).count() == 1));
+            assert!(
+                states.iter().any(|kept| !kept[lost] && kept.iter().filter(|k| !**k).count() == 1)
+            );
         }
     }
 }

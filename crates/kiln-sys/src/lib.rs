@@ -14,6 +14,7 @@ pub mod block;
 pub mod codec;
 mod error;
 pub mod extended;
+pub mod inode;
 mod ioctl;
 pub mod loopback;
 pub mod machine;

@@ -45,6 +45,14 @@ pub fn restart() -> Result<(), Error> {
         .map_err(failed("reboot", "the machine"))
 }
 
+/// Time since the machine's kernel started, suspended time included.
+#[must_use]
+pub fn since_start() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    std::time::Duration::new(time.tv_sec.unsigned_abs(), nanoseconds)
+}
+
 /// Whether this is the first process of the machine.
 #[must_use]
 pub fn is_first_process() -> bool {

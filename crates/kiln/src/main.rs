@@ -1,2 +1,20 @@
 //! The command line of Kiln.
-fn main() {}
+//!
+//! Here the process is set up and errors become exit codes; each verb is a file of `commands`, and
+//! what the verbs do lives in the crates below. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod arguments;
+mod commands;
+mod progress;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match commands::run(arguments::Arguments::parse()) {
+        Ok(code) => code,
+        Err(failure) => render::failure(&failure),
+    }
+}

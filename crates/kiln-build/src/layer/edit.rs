@@ -115,7 +115,7 @@ pub(super) fn owned(mode: u16, uid: u32, gid: u32) -> Metadata {
         gid,
         mtime_seconds: 0,
         mtime_nanoseconds: 0,
-        xattrs: Default::default(),
+        xattrs: kiln_tree::Xattrs::new(),
     }
 }
 

@@ -10,7 +10,11 @@ pub fn dump(table: &Gpt) -> String {
     let _ = writeln!(
         text,
         "disk {} {} sectors of {} bytes, usable {}-{}",
-        table.disk_guid, table.disk_sectors, table.sector_size, table.first_usable, table.last_usable
+        table.disk_guid,
+        table.disk_sectors,
+        table.sector_size,
+        table.first_usable,
+        table.last_usable
     );
     for (number, partition) in &table.partitions {
         let _ = writeln!(

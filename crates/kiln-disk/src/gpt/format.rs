@@ -111,9 +111,7 @@ impl FromStr for Guid {
         if !dashes {
             return Err(refuse());
         }
-        u128::from_str_radix(&text.replace('-', ""), 16)
-            .map(Self::from_u128)
-            .map_err(|_| refuse())
+        u128::from_str_radix(&text.replace('-', ""), 16).map(Self::from_u128).map_err(|_| refuse())
     }
 }
 

@@ -7,8 +7,8 @@
 //! rewrite.
 
 use super::format::{
-    ENTRY_SIZE, Gpt, Guid, HEADER_SIZE, MAXIMUM_ENTRY_COUNT, PRIMARY_LBA, PartitionEntry,
-    REVISION, SIGNATURE, array_sectors, header,
+    ENTRY_SIZE, Gpt, Guid, HEADER_SIZE, MAXIMUM_ENTRY_COUNT, PRIMARY_LBA, PartitionEntry, REVISION,
+    SIGNATURE, array_sectors, header,
 };
 use crate::crc::crc32;
 use crate::device::BlockDevice;
@@ -36,6 +36,8 @@ pub struct Located {
     pub entries_lba: u64,
     /// Whether the other copy, where this one says it is, is valid and says the same.
     pub other_agrees: bool,
+    /// Sector 0 as it is, because a change must keep boot code and disk signature in it.
+    pub first_sector: Vec<u8>,
 }
 
 /// One valid copy with the places its header names.
@@ -51,22 +53,25 @@ struct Parsed {
 /// [`Error::NoTable`] if neither copy is valid, [`Error::Device`] if the disk fails.
 pub fn read(device: &dyn BlockDevice) -> Result<Located, Error> {
     let last = (device.length() / u64::from(device.sector_size())).saturating_sub(1);
-    let located = |parsed: Parsed, copy, other_agrees| Located {
-        table: parsed.table,
-        copy,
-        entries_lba: parsed.entries_lba,
-        other_agrees,
+    let located = |parsed: Parsed, copy, other_agrees| {
+        Ok(Located {
+            table: parsed.table,
+            copy,
+            entries_lba: parsed.entries_lba,
+            other_agrees,
+            first_sector: fetch(device, 0, device.sector_size() as usize)?,
+        })
     };
     let defect = match read_copy(device, PRIMARY_LBA, last)? {
         Ok(parsed) => {
             let other = read_copy(device, parsed.alternate_lba, last)?;
             let agrees = other.is_ok_and(|other| other.table == parsed.table);
-            return Ok(located(parsed, Copy::Primary, agrees));
+            return located(parsed, Copy::Primary, agrees);
         }
         Err(defect) => defect,
     };
     match read_copy(device, last, last)? {
-        Ok(parsed) => Ok(located(parsed, Copy::Backup, false)),
+        Ok(parsed) => located(parsed, Copy::Backup, false),
         Err(backup) => Err(Error::NoTable { primary: defect, backup }),
     }
 }
@@ -158,7 +163,8 @@ fn parse_header(bytes: &[u8], lba: u64, last: u64) -> Result<Fields, TableDefect
         entries_checksum: word(header::ENTRIES_CHECKSUM),
     };
     let array = array_sectors(count, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-    if fields.entries_lba < 2 || fields.entries_lba > last || last - fields.entries_lba + 1 < array {
+    if fields.entries_lba < 2 || fields.entries_lba > last || last - fields.entries_lba + 1 < array
+    {
         return Err(TableDefect::Field("place of the entries"));
     }
     // A disk cut shorter than its table would otherwise be believed to hold partitions it lost.

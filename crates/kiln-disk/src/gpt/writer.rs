@@ -28,7 +28,7 @@ use crate::error::Error;
 pub fn create(table: &Gpt) -> Result<Vec<Write>, Error> {
     table.check()?;
     let image = Image::new(table, 2);
-    let mut writes = vec![image.write(0, protective_mbr(table), false)];
+    let mut writes = vec![image.write(0, protective_mbr(table, &[]), false)];
     writes.extend(image.primary(true));
     writes.extend(image.backup());
     Ok(writes)
@@ -70,7 +70,10 @@ pub fn update(old: &Located, new: &Gpt) -> Result<Vec<Write>, Error> {
         }
     }
     // Last and alone: no reader of ours needs it, but some firmware does.
-    writes.push(image.write(0, protective_mbr(&new), true));
+    let first_sector = protective_mbr(&new, &old.first_sector);
+    if first_sector != old.first_sector {
+        writes.push(image.write(0, first_sector, true));
+    }
     Ok(writes)
 }
 
@@ -158,9 +161,12 @@ fn render_entries(table: &Gpt) -> Vec<u8> {
     bytes
 }
 
-/// Sector 0: one partition of type 0xEE over the whole disk (UEFI 2.10, section 5.2.3).
-fn protective_mbr(table: &Gpt) -> Vec<u8> {
+/// Sector 0: one partition of type 0xEE over the whole disk (UEFI 2.10, section 5.2.3). Everything
+/// in front of the four partition records is taken from `before`.
+fn protective_mbr(table: &Gpt, before: &[u8]) -> Vec<u8> {
     let mut sector = vec![0; table.sector_size as usize];
+    let kept = before.get(..446).unwrap_or_default();
+    sector[..kept.len()].copy_from_slice(kept);
     let length = u32::try_from(table.disk_sectors - 1).unwrap_or(u32::MAX);
     // Not active; start 0/0/2 and end 255/255/255 in cylinder notation; type; first sector.
     sector[446..458].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0]);

@@ -1,0 +1,191 @@
+//! From wishes to an ordered list: which modules travel, and after which others each is loaded.
+//!
+//! The order is a depth-first walk over dependencies from a fixed list of roots, so it is the same
+//! for the same image. Hard dependencies form no cycle in a sound kernel, soft ones may; an edge
+//! that would close a cycle is dropped, because the list must be loadable from the top. The walk
+//! keeps its own stack: a hostile modules.dep may chain thousands of modules.
+
+use std::collections::BTreeMap;
+
+use super::index::ModuleIndex;
+use super::sets::{ALWAYS, ModuleSet};
+use crate::Error;
+use crate::manifest::Load;
+
+/// What the user chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Which drivers to carry.
+    pub set: ModuleSet,
+    /// More modules by name, loaded on every machine; each must exist or be built in.
+    pub extra: Vec<String>,
+}
+
+/// A module of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Normalised name.
+    pub name: String,
+    /// When it is loaded.
+    pub load: Load,
+    /// Indexes of earlier modules of the plan that must be loaded first, ascending.
+    pub dependencies: Vec<usize>,
+}
+
+/// Modules in load order.
+///
+/// # Errors
+/// A module of [`Selection::extra`] that the kernel does not have.
+pub fn plan(
+    index: &ModuleIndex,
+    selection: &Selection,
+    release: &str,
+) -> Result<Vec<Planned>, Error> {
+    let mut walk = Walk { index, planned: Vec::new(), places: BTreeMap::new() };
+    for name in ALWAYS.iter().filter_map(|name| index.known_name(name)) {
+        walk.add(name, Load::Always);
+    }
+    for wish in &selection.extra {
+        let providers = index.providers(wish);
+        if providers.is_empty() && !index.is_built_in(wish) {
+            return Err(Error::NoSuchModule { release: release.to_owned(), name: wish.clone() });
+        }
+        for name in providers {
+            walk.add(name, Load::Always);
+        }
+    }
+    for name in selection.set.modules(index) {
+        walk.add(name, Load::Match);
+    }
+    Ok(walk.planned)
+}
+
+struct Walk<'a> {
+    index: &'a ModuleIndex,
+    planned: Vec<Planned>,
+    /// Name to place in `planned`; none while the module's dependencies are still being added.
+    places: BTreeMap<&'a str, Option<usize>>,
+}
+
+impl<'a> Walk<'a> {
+    /// Adds a module behind everything that it needs.
+    fn add(&mut self, root: &'a str, load: Load) {
+        if let Some(Some(place)) = self.places.get(root) {
+            // Already there as a dependency of another: a stronger wish wins.
+            if load == Load::Always {
+                self.planned[*place].load = Load::Always;
+            }
+            return;
+        }
+        self.places.insert(root, None);
+        let mut stack = vec![(root, self.needs(root), 0)];
+        while let Some((name, needs, next)) = stack.last_mut() {
+            if let Some(&needed) = needs.get(*next) {
+                *next += 1;
+                if !self.places.contains_key(needed) {
+                    self.places.insert(needed, None);
+                    let inner = self.needs(needed);
+                    stack.push((needed, inner, 0));
+                }
+                continue;
+            }
+            let mut dependencies: Vec<usize> =
+                needs.iter().filter_map(|needed| *self.places.get(needed)?).collect();
+            dependencies.sort_unstable();
+            let load = if *name == root { load } else { Load::Match };
+            let place = self.planned.len();
+            self.planned.push(Planned { name: (*name).to_owned(), load, dependencies });
+            self.places.insert(name, Some(place));
+            stack.pop();
+        }
+    }
+
+    /// What a module needs, each name once, sorted so that the order of modules.dep has no say.
+    fn needs(&self, name: &str) -> Vec<&'a str> {
+        let mut needs = self.index.needs_of(name);
+        needs.sort_unstable();
+        needs.dedup();
+        needs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index() -> ModuleIndex {
+        let mut index = ModuleIndex::default();
+        index.add_dependencies(
+            "kernel/md/dm-verity.ko: kernel/md/dm-mod.ko kernel/md/dm-bufio.ko\n\
+             kernel/md/dm-bufio.ko: kernel/md/dm-mod.ko\nkernel/md/dm-mod.ko:\n\
+             kernel/fs/erofs.ko: kernel/lib/libcrc32c.ko\nkernel/lib/libcrc32c.ko:\n\
+             kernel/c/crc32c-intel.ko:\nkernel/b/virtio_blk.ko: kernel/b/virtio.ko\n\
+             kernel/b/virtio.ko:\nkernel/x/left.ko:\nkernel/x/right.ko:\n",
+        );
+        index.add_aliases("alias crc32c crc32c_intel\nalias fs-odd left\n");
+        index.add_soft_dependencies(
+            "softdep libcrc32c pre: crc32c\nsoftdep left pre: right\nsoftdep right pre: left\n",
+        );
+        index.add_built_in("kernel/fs/ext4.ko\n");
+        index
+    }
+
+    fn names(planned: &[Planned]) -> Vec<&str> {
+        planned.iter().map(|module| module.name.as_str()).collect()
+    }
+
+    #[test]
+    fn dependencies_come_first() {
+        let selection = Selection { set: ModuleSet::Virtio, extra: vec!["ext4".to_owned()] };
+        let planned = plan(&index(), &selection, "6.12").unwrap();
+        assert_eq!(
+            names(&planned),
+            [
+                "crc32c_intel",
+                "dm_mod",
+                "dm_bufio",
+                "dm_verity",
+                "libcrc32c",
+                "erofs",
+                "virtio",
+                "virtio_blk"
+            ]
+        );
+        assert_eq!(planned[3].dependencies, [1, 2]);
+        assert_eq!(planned[4].dependencies, [0]);
+        let always: Vec<bool> =
+            planned.iter().map(|module| module.load == Load::Always).collect();
+        assert_eq!(always, [true, true, false, true, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_cycle_of_soft_dependencies_is_cut() {
+        let selection = Selection { set: ModuleSet::Virtio, extra: vec!["fs-odd".to_owned()] };
+        let planned = plan(&index(), &selection, "6.12").unwrap();
+        let place = |name| planned.iter().position(|module| module.name == name).unwrap();
+        assert_eq!(planned[place("left")].dependencies, [place("right")]);
+        assert_eq!(planned[place("right")].dependencies, [0_usize; 0]);
+    }
+
+    #[test]
+    fn an_unknown_module_is_refused_by_name() {
+        let selection = Selection { set: ModuleSet::Virtio, extra: vec!["zfs".to_owned()] };
+        let error = plan(&index(), &selection, "6.12").unwrap_err();
+        assert_eq!(error.to_string(), "kernel 6.12 has no module `zfs`");
+    }
+
+    #[test]
+    fn a_long_chain_needs_no_deep_stack() {
+        let mut index = ModuleIndex::default();
+        let mut text = String::from("kernel/m0.ko:\n");
+        for number in 1..50_000 {
+            text.push_str(&format!("kernel/m{number}.ko: kernel/m{}.ko\n", number - 1));
+        }
+        index.add_dependencies(&text);
+        let selection =
+            Selection { set: ModuleSet::Virtio, extra: vec!["m49999".to_owned()] };
+        let planned = plan(&index, &selection, "6.12").unwrap();
+        assert_eq!(planned.len(), 50_000);
+        assert_eq!(planned[49_999].name, "m49999");
+    }
+}

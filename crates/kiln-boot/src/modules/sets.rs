@@ -1,0 +1,238 @@
+//! Which drivers a boot file carries.
+//!
+//! A set only has to get a machine to its verified root, state and loader: storage, the buses
+//! between the processor and storage, file systems, a random number generator and a watchdog.
+//! Everything else is loaded by the root's own udev. Names that a kernel does not have are skipped:
+//! one list serves all architectures and kernel versions.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::index::ModuleIndex;
+
+/// How many drivers to carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModuleSet {
+    /// Virtual machines: virtio, NVMe, AHCI.
+    Virtio,
+    /// Common storage of virtual and real machines.
+    #[default]
+    Generic,
+    /// Every storage driver of the kernel.
+    Full,
+}
+
+impl fmt::Display for ModuleSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Virtio => "virtio",
+            Self::Generic => "generic",
+            Self::Full => "full",
+        })
+    }
+}
+
+/// A text that names no module set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSet(String);
+
+impl fmt::Display for UnknownSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "`{}` is none of virtio, generic, full", self.0)
+    }
+}
+
+impl std::error::Error for UnknownSet {}
+
+impl FromStr for ModuleSet {
+    type Err = UnknownSet;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSet> {
+        match text {
+            "virtio" => Ok(Self::Virtio),
+            "generic" => Ok(Self::Generic),
+            "full" => Ok(Self::Full),
+            _ => Err(UnknownSet(text.to_owned())),
+        }
+    }
+}
+
+/// Loaded on every machine before devices are looked at.
+///
+/// The hashes are here because a kernel without modprobe in its initramfs cannot ask for them when
+/// dm-verity or ext4 does, and because the generic code is several times slower. One that does not
+/// fit the processor fails to load, which is no error.
+pub const ALWAYS: &[&str] = &[
+    "sha256",
+    "sha256_generic",
+    "sha256_ssse3",
+    "sha256_arm64",
+    "sha2_ce",
+    "crc32c_generic",
+    "crc32c_cryptoapi",
+    "crc32c_intel",
+    "dm_mod",
+    "dm_verity",
+    "loop",
+    "erofs",
+    "overlay",
+    "ext4",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_iso8859_1",
+    "nls_utf8",
+    "efivarfs",
+];
+
+const VIRTIO: &[&str] = &[
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_scsi",
+    "virtio_rng",
+    "sd_mod",
+    "nvme",
+    "ahci",
+    "i6300esb",
+    "iTCO_wdt",
+];
+
+const GENERIC: &[&str] = &[
+    // Buses and host controllers of other hypervisors.
+    "xen_blkfront",
+    "hv_vmbus",
+    "hv_storvsc",
+    "pci_hyperv",
+    "vmw_pvscsi",
+    "vmd",
+    "mptspi",
+    "mptsas",
+    "sym53c8xx",
+    // SATA and IDE.
+    "ata_piix",
+    "ata_generic",
+    "sata_nv",
+    "sata_sil",
+    "sata_sil24",
+    "sata_svw",
+    "sata_via",
+    "sata_mv",
+    "ahci_platform",
+    "sr_mod",
+    // USB.
+    "xhci_pci",
+    "xhci_hcd",
+    "xhci_plat_hcd",
+    "ehci_pci",
+    "ehci_hcd",
+    "ohci_pci",
+    "uhci_hcd",
+    "dwc3",
+    "usb_storage",
+    "uas",
+    // Cards and flash.
+    "mmc_block",
+    "sdhci",
+    "sdhci_pci",
+    "sdhci_acpi",
+    "sdhci_iproc",
+    "ufshcd_pci",
+    // Servers' host bus adapters.
+    "mpt3sas",
+    "megaraid_sas",
+    "megaraid_mbox",
+    "mpi3mr",
+    "hpsa",
+    "smartpqi",
+    "aacraid",
+    "arcmsr",
+    "isci",
+    "pm80xx",
+    "lpfc",
+    "qla2xxx",
+    "ses",
+    // Watchdogs.
+    "sp5100_tco",
+    "wdat_wdt",
+    "hpwdt",
+    "ipmi_watchdog",
+    "sbsa_gwdt",
+];
+
+/// Folders below the module folder of which `full` takes everything.
+const FULL_FOLDERS: &[&str] = &[
+    "kernel/drivers/ata/",
+    "kernel/drivers/block/",
+    "kernel/drivers/hv/",
+    "kernel/drivers/message/fusion/",
+    "kernel/drivers/mmc/",
+    "kernel/drivers/nvme/host/",
+    "kernel/drivers/pci/controller/",
+    "kernel/drivers/phy/",
+    "kernel/drivers/scsi/",
+    "kernel/drivers/ufs/",
+    "kernel/drivers/usb/host/",
+    "kernel/drivers/usb/dwc2/",
+    "kernel/drivers/usb/dwc3/",
+    "kernel/drivers/usb/storage/",
+    "kernel/drivers/virtio/",
+    "kernel/drivers/watchdog/",
+    "kernel/drivers/xen/",
+];
+
+/// Modules of [`FULL_FOLDERS`] that claim devices they do not drive, or only test the kernel.
+const FULL_EXCEPTIONS: &[&str] = &["scsi_debug", "null_blk", "softdog", "pata_legacy", "zram"];
+
+impl ModuleSet {
+    /// Names of the set's modules that the kernel has, in the kernel's link order.
+    #[must_use]
+    pub fn modules<'a>(self, index: &'a ModuleIndex) -> Vec<&'a str> {
+        let listed: Vec<&str> = match self {
+            Self::Virtio => VIRTIO.to_vec(),
+            Self::Generic | Self::Full => VIRTIO.iter().chain(GENERIC).copied().collect(),
+        };
+        let mut names: Vec<&str> = index
+            .files()
+            .filter(|(name, file)| {
+                listed.contains(name)
+                    || (self == Self::Full
+                        && FULL_FOLDERS.iter().any(|folder| file.path.starts_with(folder))
+                        && !FULL_EXCEPTIONS.contains(name))
+            })
+            .map(|(name, _)| name)
+            .collect();
+        names.sort_by_key(|name| (index.rank(name), *name));
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_grow_and_keep_link_order() {
+        let mut index = ModuleIndex::default();
+        index.add_dependencies(
+            "kernel/drivers/scsi/rare.ko:\nkernel/drivers/scsi/scsi_debug.ko:\n\
+             kernel/drivers/ata/ata_piix.ko:\nkernel/drivers/block/virtio_blk.ko:\n\
+             kernel/drivers/nvme/host/nvme.ko:\nkernel/drivers/gpu/drm/drm.ko:\n",
+        );
+        index.add_order("kernel/drivers/nvme/host/nvme.ko\nkernel/drivers/block/virtio_blk.ko\n");
+        assert_eq!(ModuleSet::Virtio.modules(&index), ["nvme", "virtio_blk"]);
+        assert_eq!(ModuleSet::Generic.modules(&index), ["nvme", "virtio_blk", "ata_piix"]);
+        assert_eq!(ModuleSet::Full.modules(&index), ["nvme", "virtio_blk", "ata_piix", "rare"]);
+    }
+
+    #[test]
+    fn names_are_normalised_and_sets_have_names() {
+        for name in ALWAYS.iter().chain(VIRTIO).chain(GENERIC).chain(FULL_EXCEPTIONS) {
+            assert!(!name.contains('-'), "{name}");
+        }
+        for set in [ModuleSet::Virtio, ModuleSet::Generic, ModuleSet::Full] {
+            assert_eq!(set.to_string().parse(), Ok(set));
+        }
+        assert!("Virtio".parse::<ModuleSet>().is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! Kiln's layout of a disk: what a built image contains, and what its first boot makes of it.
+//!
+//! Pure functions from table to table; nothing here reads or writes. Numbers, names and types are
+//! frozen, because machines in the field have them: change nothing, only add. Places are free, so
+//! nobody may derive a place from a number.
+//!
+//! A built image carries the ESP and slot A at its full size, and nothing else. The first boot adds
+//! slot B, recovery and state. Roots have type GUIDs of Kiln's own: the well-known ones make
+//! generators of a running system look for a partner partition with the hash tree, which Kiln
+//! appends to the root instead.
+
+use crate::error::Error;
+use crate::gpt::format::FIRST_USABLE_BYTE;
+use crate::gpt::{Gpt, Guid, PartitionEntry};
+
+/// One partition of the layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// Its number in the table, fixed.
+    pub number: u32,
+    /// Its name in the table.
+    pub name: &'static str,
+    /// Its type.
+    pub type_guid: Guid,
+}
+
+/// GRUB's core, only with BIOS boot (type: GRUB manual, "BIOS installation").
+pub const BIOS: Role = Role {
+    number: 1,
+    name: "kiln-bios",
+    type_guid: Guid::from_u128(0x21686148_6449_6e6f_744e_656564454649),
+};
+/// Loader and boot files (type: UEFI 2.10, section 13.3.3).
+pub const ESP: Role = Role {
+    number: 2,
+    name: "kiln-esp",
+    type_guid: Guid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b),
+};
+/// Type of both slots.
+pub const ROOT_TYPE: Guid = Guid::from_u128(0x4eda1196_cbe8_42de_8851_cb7224f74725);
+/// Slot A.
+pub const ROOT_A: Role = Role { number: 3, name: "kiln-root-a", type_guid: ROOT_TYPE };
+/// Slot B.
+pub const ROOT_B: Role = Role { number: 4, name: "kiln-root-b", type_guid: ROOT_TYPE };
+/// Everything writable.
+pub const STATE: Role = Role {
+    number: 5,
+    name: "kiln-state",
+    type_guid: Guid::from_u128(0x342412f1_af5b_4597_bedb_507fad3371e7),
+};
+/// A known-good release.
+pub const RECOVERY: Role = Role {
+    number: 6,
+    name: "kiln-recovery",
+    type_guid: Guid::from_u128(0xf03f0944_5017_489a_add6_e763799d6ab2),
+};
+/// Name of the state partition until its file system is complete and flushed. Only a partition
+/// with this name may ever be formatted.
+pub const STATE_NEW_NAME: &str = "kiln-state-new";
+
+/// Places and lengths are multiples of 1 MiB, which every disk's own block size divides.
+pub const ALIGNMENT: u64 = FIRST_USABLE_BYTE;
+/// Default length in bytes of the ESP: old, new, temporary and recovery boot files.
+pub const DEFAULT_ESP_LENGTH: u64 = 1 << 30;
+/// Smallest default slot in bytes.
+pub const MINIMUM_DEFAULT_SLOT: u64 = 2 << 30;
+/// Smallest state partition in bytes; below it a disk is refused.
+pub const MINIMUM_STATE: u64 = 512 << 20;
+
+/// Rounds up to whole MiB.
+fn align(length: u64) -> u64 {
+    length.div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT)
+}
+
+/// Default length in bytes of a slot: room for the image to double, and 2 GiB at least.
+pub fn default_slot_length(image: u64) -> u64 {
+    align(image.saturating_mul(2).max(MINIMUM_DEFAULT_SLOT))
+}
+
+/// Length in bytes that a slot may shrink to on a small disk: a quarter more than the image.
+pub fn smallest_slot_length(image: u64) -> u64 {
+    align(image.saturating_add(image.div_ceil(4)))
+}
+
+/// What a builder chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildOptions {
+    /// Bytes per sector: 512 or 4096.
+    pub sector_size: u32,
+    /// Length in bytes of the ESP.
+    pub esp_length: u64,
+    /// Length in bytes of a slot, or the default for the image.
+    pub slot_length: Option<u64>,
+    /// Identity of the disk, the same for all copies of one build.
+    pub disk_guid: Guid,
+    /// Identity of the ESP.
+    pub esp_guid: Guid,
+    /// Identity of slot A.
+    pub root_a_guid: Guid,
+}
+
+/// The table of a built image: ESP at 1 MiB, slot A behind it. The length of the image file is
+/// `disk_sectors * sector_size`.
+///
+/// # Errors
+/// [`Error::SlotTooSmall`] if the image does not fit the slot, [`Error::SectorSize`].
+pub fn built_image(image_length: u64, options: &BuildOptions) -> Result<Gpt, Error> {
+    let slot = options.slot_length.map_or_else(|| default_slot_length(image_length), align);
+    if image_length > slot {
+        return Err(Error::SlotTooSmall { image: image_length, slot });
+    }
+    let esp = align(options.esp_length.max(1));
+    let end = ALIGNMENT.saturating_add(esp).saturating_add(slot);
+    // One more MiB holds the backup table and keeps the file's length a round number.
+    let length = end.saturating_add(ALIGNMENT);
+    let mut table = Gpt::empty(options.sector_size, length, options.disk_guid)?;
+    place(&mut table, ESP, ALIGNMENT, esp, options.esp_guid);
+    place(&mut table, ROOT_A, ALIGNMENT.saturating_add(esp), slot, options.root_a_guid);
+    table.check()?;
+    Ok(table)
+}
+
+/// What a machine brings to its first boot: random identities ([`Guid::from_random`]), since all
+/// copies of a built image share theirs, and whether it wants recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompleteOptions {
+    /// Whether there shall be a recovery partition if the disk has room for it.
+    pub recovery: bool,
+    /// Identity of the disk.
+    pub disk_guid: Guid,
+    /// Identity of the ESP.
+    pub esp_guid: Guid,
+    /// Identity of slot A.
+    pub root_a_guid: Guid,
+    /// Identity of slot B.
+    pub root_b_guid: Guid,
+    /// Identity of state.
+    pub state_guid: Guid,
+    /// Identity of recovery.
+    pub recovery_guid: Guid,
+}
+
+/// What is there of the layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// As built: the first boot has not written the table.
+    Built,
+    /// The table is complete; the state partition has no finished file system.
+    Unformatted,
+    /// Complete.
+    Complete,
+}
+
+/// How far the table of a disk has come. Never guesses: a partition under a fixed number that does
+/// not carry the name and type that belong there is an error.
+///
+/// # Errors
+/// [`Error::MissingPartition`], [`Error::ForeignPartition`].
+pub fn stage(table: &Gpt) -> Result<Stage, Error> {
+    for role in [BIOS, ESP, ROOT_A, ROOT_B, STATE, RECOVERY] {
+        let Some(found) = table.partitions.get(&role.number) else { continue };
+        let named = found.name == role.name || role == STATE && found.name == STATE_NEW_NAME;
+        if found.type_guid != role.type_guid || !named {
+            let (number, expected) = (role.number, role.name);
+            return Err(Error::ForeignPartition { number, found: found.name.clone(), expected });
+        }
+    }
+    let missing = |role: Role| Error::MissingPartition { number: role.number, name: role.name };
+    let has = |role: Role| table.partitions.contains_key(&role.number);
+    for role in [ESP, ROOT_A] {
+        if !has(role) {
+            return Err(missing(role));
+        }
+    }
+    match (has(ROOT_B), table.partitions.get(&STATE.number)) {
+        (false, None) if has(RECOVERY) => Err(missing(ROOT_B)),
+        (false, None) => Ok(Stage::Built),
+        (true, Some(state)) if state.name == STATE_NEW_NAME => Ok(Stage::Unformatted),
+        (true, Some(_)) => Ok(Stage::Complete),
+        (false, Some(_)) => Err(missing(ROOT_B)),
+        (true, None) => Err(missing(STATE)),
+    }
+}
+
+/// Adds slot B, recovery and state to the table of a built image on a disk of `disk_length` bytes,
+/// and gives everything its own identity. `image_length` is that of the running image with its hash
+/// tree. The state partition is named [`STATE_NEW_NAME`]; rename it with [`finish_state`] after its
+/// file system is written and flushed. A table past [`Stage::Built`] is returned as it is.
+///
+/// New slots are as large as slot A; if that leaves state less than [`MINIMUM_STATE`] they shrink to
+/// [`smallest_slot_length`], then recovery is left out. State is last and takes the rest, so that
+/// it can grow with the disk.
+///
+/// # Errors
+/// [`Error::DiskTooSmall`] with the length that would do, and what [`stage`] refuses.
+pub fn complete(
+    table: &Gpt,
+    disk_length: u64,
+    image_length: u64,
+    options: &CompleteOptions,
+) -> Result<Gpt, Error> {
+    if stage(table)? != Stage::Built {
+        return Ok(table.clone());
+    }
+    let mut new = resized(table, disk_length, options.disk_guid)?;
+    for (role, guid) in [(ESP, options.esp_guid), (ROOT_A, options.root_a_guid)] {
+        if let Some(partition) = new.partitions.get_mut(&role.number) {
+            partition.guid = guid;
+        }
+    }
+    let sector = u64::from(new.sector_size);
+    let full = table.partitions.get(&ROOT_A.number).map_or(0, |slot| slot.length(new.sector_size));
+    let small = smallest_slot_length(image_length).min(full);
+    if image_length > full {
+        return Err(Error::SlotTooSmall { image: image_length, slot: full });
+    }
+    let used = table.partitions.values().map(|partition| partition.last_lba).max().unwrap_or(0);
+    let start = align(used.saturating_add(1).saturating_mul(sector));
+    let end = (new.last_usable + 1).saturating_mul(sector) / ALIGNMENT * ALIGNMENT;
+    let room = end.saturating_sub(start);
+    let attempts = [(full, true), (small, true), (full, false), (small, false)];
+    let fits = |(slot, recovery): &(u64, bool)| {
+        let slots = slot.saturating_mul(1 + u64::from(*recovery));
+        (*recovery == options.recovery || !*recovery) && slots.saturating_add(MINIMUM_STATE) <= room
+    };
+    let Some((slot, recovery)) = attempts.into_iter().find(fits) else {
+        let needed = start.saturating_add(small).saturating_add(MINIMUM_STATE + ALIGNMENT);
+        return Err(Error::DiskTooSmall { needed, available: disk_length });
+    };
+    place(&mut new, ROOT_B, start, slot, options.root_b_guid);
+    let mut next = start + slot;
+    if recovery {
+        place(&mut new, RECOVERY, next, slot, options.recovery_guid);
+        next += slot;
+    }
+    place(&mut new, STATE, next, end - next, options.state_guid);
+    if let Some(state) = new.partitions.get_mut(&STATE.number) {
+        state.name = STATE_NEW_NAME.into();
+    }
+    new.check()?;
+    Ok(new)
+}
+
+/// Gives the state partition its lasting name: from then on nothing formats it.
+///
+/// # Errors
+/// [`Error::MissingPartition`], and what [`stage`] refuses.
+pub fn finish_state(table: &Gpt) -> Result<Gpt, Error> {
+    stage(table)?;
+    let mut new = table.clone();
+    let missing = Error::MissingPartition { number: STATE.number, name: STATE.name };
+    new.partitions.get_mut(&STATE.number).ok_or(missing)?.name = STATE.name.into();
+    Ok(new)
+}
+
+/// Extends the last partition, if it is state, to the end of a disk that has grown; `None` if
+/// there is nothing to gain. The caller grows the file system.
+///
+/// # Errors
+/// What [`stage`] and [`Gpt::check`] refuse.
+pub fn grow_state(table: &Gpt, disk_length: u64) -> Result<Option<Gpt>, Error> {
+    stage(table)?;
+    let sector = u64::from(table.sector_size);
+    if disk_length / sector <= table.disk_sectors {
+        return Ok(None);
+    }
+    let mut new = resized(table, disk_length, table.disk_guid)?;
+    let end = (new.last_usable + 1).saturating_mul(sector) / ALIGNMENT * ALIGNMENT / sector;
+    let last = new.partitions.values().map(|partition| partition.last_lba).max();
+    let state = new.partitions.get_mut(&STATE.number);
+    match state.filter(|state| Some(state.last_lba) == last && state.last_lba + 1 < end) {
+        Some(state) => state.last_lba = end - 1,
+        None => return Ok(None),
+    }
+    new.check()?;
+    Ok(Some(new))
+}
+
+/// The same partitions on a disk of another length.
+fn resized(table: &Gpt, disk_length: u64, disk_guid: Guid) -> Result<Gpt, Error> {
+    let mut new = Gpt::empty(table.sector_size, disk_length, disk_guid)?;
+    new.partitions = table.partitions.clone();
+    Ok(new)
+}
+
+/// Adds a partition; `start` and `length` are bytes and multiples of [`ALIGNMENT`].
+fn place(table: &mut Gpt, role: Role, start: u64, length: u64, guid: Guid) {
+    let sector = u64::from(table.sector_size);
+    let partition = PartitionEntry {
+        type_guid: role.type_guid,
+        guid,
+        first_lba: start / sector,
+        last_lba: (start.saturating_add(length) / sector).saturating_sub(1),
+        attributes: 0,
+        name: role.name.into(),
+    };
+    table.partitions.insert(role.number, partition);
+}

@@ -1,0 +1,30 @@
+//! The command tree, in one screen. Help, completion and manual pages come from here.
+//!
+//! The arguments of each verb stand beside the verb, in its file of `commands`.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{build, completion, inspect, manual, run};
+
+/// Fires a container image into an operating system that does not change
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// Print nothing but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print details of every step
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Build(Box<build::BuildArguments>),
+    Run(run::RunArguments),
+    Inspect(inspect::InspectArguments),
+    Completion(completion::CompletionArguments),
+    Manual(manual::ManualArguments),
+}

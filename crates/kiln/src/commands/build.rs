@@ -1,0 +1,236 @@
+//! `kiln build`: a source becomes a root image, a boot file and disks.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use kiln_build::{BuildOptions, Built, Formats, ModuleSet, User, format_size, parse_size};
+use kiln_erofs::Codec;
+use kiln_registry::{Options as RegistryOptions, Platform, Source};
+
+use crate::progress::Lines;
+use crate::render::{self, Failure};
+
+/// Largest password or key file that is read, in bytes.
+const SECRET_MAX: u64 = 1 << 20;
+
+const EXAMPLES: &str = "\
+Sources:
+  oci:DIR[:REF]  oci-archive:FILE[:REF]  docker-archive:FILE[:REF]  docker://REFERENCE
+  dir:FOLDER     tar:FILE
+
+Examples:
+  kiln build oci-archive:edge.tar -o out
+  kiln build docker://registry.example/edge:13 -o out -f raw,qcow2 --compress zstd:9
+  kiln build oci:edge --platform linux/arm64 --runtime runtime-arm64 -o out
+  kiln build dir:rootfs -o out --user admin --ssh-key ~/.ssh/id_ed25519.pub";
+
+/// Make an operating system from a container image
+///
+/// Writes NAME.root (EROFS and its verity tree), NAME.efi (the boot file), release.json and the
+/// disks that were asked for. Needs neither root nor any other program; never runs a program of the
+/// image. Equal inputs give equal bytes, whoever builds, wherever, with any number of threads.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BuildArguments {
+    /// Where the image comes from
+    source: Source,
+    /// The folder for the results; made if missing
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Disks to write
+    #[arg(short, long, value_name = "FORMAT", value_delimiter = ',', default_value = "raw")]
+    format: Vec<Format>,
+    /// The system's name [default: IMAGE_ID or ID of the image's os-release, or its reference]
+    #[arg(long)]
+    name: Option<String>,
+    /// The version people see [default: IMAGE_VERSION, VERSION or VERSION_ID of os-release]
+    #[arg(long, value_name = "V")]
+    version: Option<String>,
+    /// The number that alone decides which release is newer [default: when the image was created]
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// The platform to choose from a multi-platform image [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// How files are compressed: none, lz4, lz4hc[:LEVEL] or zstd[:LEVEL]
+    #[arg(long, value_name = "CODEC", default_value = "lz4")]
+    compress: Codec,
+    /// A kernel argument, behind Kiln's own; may be given more than once
+    #[arg(long = "karg", value_name = "ARG", allow_hyphen_values = true)]
+    kernel_arguments: Vec<String>,
+    /// Size of a root slot [default: twice the image, at least 2GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    slot_size: Option<u64>,
+    /// Size of the EFI system partition
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1GiB")]
+    esp_size: u64,
+    /// Bytes of a disk sector
+    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = ["512", "4096"])]
+    sector_size: String,
+    /// Drivers in the initramfs
+    #[arg(long, value_name = "SET", value_enum, default_value = "generic")]
+    modules: Modules,
+    /// A further kernel module for the initramfs; may be given more than once
+    #[arg(long = "module", value_name = "NAME")]
+    extra_modules: Vec<String>,
+    /// An image that brings boot stub and loader, for images that have none
+    #[arg(long, value_name = "SOURCE")]
+    boot_files: Option<Source>,
+    /// A folder with Kiln's own static binaries for the image's architecture
+    #[arg(long, value_name = "DIR")]
+    runtime: Option<PathBuf>,
+    /// A login to add; a following --password-file or --ssh-key belongs to it
+    #[arg(long = "user", value_name = "NAME")]
+    users: Vec<String>,
+    /// A file with the password of the user, or its crypt hash; one for each --user, in order
+    #[arg(long = "password-file", value_name = "FILE", requires = "users")]
+    password_files: Vec<PathBuf>,
+    /// A file with public SSH keys for every --user
+    #[arg(long = "ssh-key", value_name = "FILE", requires = "users")]
+    ssh_keys: Vec<PathBuf>,
+    /// Threads for compression and hashing [default: one a processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A disk to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A disk byte for byte
+    Raw,
+    /// QEMU's format
+    Qcow2,
+}
+
+/// Drivers in the initramfs.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Modules {
+    /// Virtual machines: virtio, NVMe, AHCI
+    Virtio,
+    /// Common storage of servers, desktops and clouds
+    Generic,
+    /// Every storage driver that the image has
+    Full,
+}
+
+pub(crate) fn run(
+    arguments: BuildArguments,
+    quiet: bool,
+    verbose: bool,
+) -> Result<ExitCode, Failure> {
+    let json = arguments.json;
+    let options = options(arguments)?;
+    let mut lines = Lines::new(quiet, verbose);
+    let built = kiln_build::build(&options, &mut lines)?;
+    if json {
+        render::json(&to_json(&built))?;
+    } else {
+        lines.line(&format!(
+            "{} {} is ready: {} packages, kernel {}",
+            built.release.name,
+            built.release.version,
+            built.release.packages.len(),
+            built.release.kernel
+        ));
+        let paths: Vec<String> =
+            built.files.iter().map(|file| format!("{}\n", file.display())).collect();
+        render::data(&paths.concat())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
+    let users = users(&arguments)?;
+    let mut registry = RegistryOptions::from_environment();
+    if let Some(platform) = arguments.platform {
+        registry.platform = platform;
+    }
+    let threads = match arguments.threads {
+        Some(threads) => usize::from(threads),
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    Ok(BuildOptions {
+        source: arguments.source,
+        registry,
+        output: arguments.output,
+        formats: Formats {
+            raw: arguments.format.contains(&Format::Raw),
+            qcow2: arguments.format.contains(&Format::Qcow2),
+        },
+        name: arguments.name,
+        version: arguments.version,
+        sequence: arguments.sequence,
+        codec: arguments.compress,
+        kernel_arguments: arguments.kernel_arguments,
+        slot_size: arguments.slot_size,
+        esp_size: arguments.esp_size,
+        sector_size: if arguments.sector_size == "4096" { 4096 } else { 512 },
+        modules: match arguments.modules {
+            Modules::Virtio => ModuleSet::Virtio,
+            Modules::Generic => ModuleSet::Generic,
+            Modules::Full => ModuleSet::Full,
+        },
+        extra_modules: arguments.extra_modules,
+        boot_files: arguments.boot_files,
+        runtime: arguments.runtime,
+        users,
+        threads,
+    })
+}
+
+fn users(arguments: &BuildArguments) -> Result<Vec<User>, Failure> {
+    if arguments.password_files.len() > arguments.users.len() {
+        return Err(Failure::new(
+            format!(
+                "{} password files for {} users",
+                arguments.password_files.len(),
+                arguments.users.len()
+            ),
+            Some("give one --password-file for each --user, in the same order"),
+        ));
+    }
+    let mut ssh_keys = Vec::new();
+    for path in &arguments.ssh_keys {
+        let text = read_secret(path)?;
+        ssh_keys.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+    }
+    let mut users = Vec::new();
+    for (index, name) in arguments.users.iter().enumerate() {
+        let password = match arguments.password_files.get(index) {
+            Some(path) => Some(read_secret(path)?.trim_end_matches(['\r', '\n']).to_owned()),
+            None => None,
+        };
+        users.push(User { name: name.clone(), password, ssh_keys: ssh_keys.clone() });
+    }
+    Ok(users)
+}
+
+fn read_secret(path: &std::path::Path) -> Result<String, Failure> {
+    let failure =
+        |reason: String| Failure::new(format!("cannot read {}: {reason}", path.display()), None);
+    let length = std::fs::metadata(path).map_err(|error| failure(error.to_string()))?.len();
+    if length > SECRET_MAX {
+        return Err(failure(format!("it has {}, a key or password is small", format_size(length))));
+    }
+    std::fs::read_to_string(path).map_err(|error| failure(error.to_string()))
+}
+
+fn to_json(built: &Built) -> serde_json::Value {
+    serde_json::json!({
+        "name": built.release.name,
+        "version": built.release.version,
+        "title": built.release.title,
+        "sequence": built.release.sequence.0,
+        "architecture": built.release.architecture,
+        "kernel": built.release.kernel,
+        "root_hash": built.release.root.hash,
+        "tree_digest": built.release.tree_digest,
+        "root_bytes": built.release.root.length,
+        "packages": built.release.packages.len(),
+        "files": built.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+    })
+}

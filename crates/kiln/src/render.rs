@@ -1,0 +1,98 @@
+//! How this program speaks: the one place where errors, warnings and data are printed.
+//!
+//! Data goes to standard output and nothing else does, so that `kiln … --json | jq` always works.
+//! Messages go to standard error: the error, its causes indented below it, an empty line and a
+//! `hint:`. Colour is used only on a terminal, never with `NO_COLOR`, and never carries meaning that
+//! the words do not.
+
+use std::error::Error;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+/// Why a verb failed, with what to do next.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: Box<dyn Error>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure that has no cause below it.
+    pub(crate) fn new(message: impl Into<String>, hint: Option<&str>) -> Self {
+        let error: Box<dyn Error + Send + Sync> = message.into().into();
+        Self { error, hint: hint.map(str::to_owned) }
+    }
+}
+
+/// Errors of the crates below bring their own hint.
+macro_rules! failure_from {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let hint = error.hint();
+                Self { error: Box::new(error), hint }
+            }
+        })+
+    };
+}
+
+failure_from!(kiln_build::Error, kiln_qemu::Error, kiln_registry::Error);
+
+/// Prints a failure; the process ends with what this returns.
+pub(crate) fn failure(failure: &Failure) -> ExitCode {
+    let mut text = format!("{} {}\n", label("error:", "31"), failure.error);
+    let mut cause = failure.error.source();
+    let mut said = failure.error.to_string();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Transparent wrappers say the same words twice.
+        if message != said {
+            text.push_str(&format!("  caused by: {message}\n"));
+        }
+        said = message;
+        cause = error.source();
+    }
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!("\n{} {hint}\n", label("hint:", "36")));
+    }
+    write_message(&text);
+    ExitCode::FAILURE
+}
+
+/// Prints one warning.
+pub(crate) fn warning(message: &str) {
+    write_message(&format!("{} {message}\n", label("warning:", "33")));
+}
+
+/// Prints one line of message.
+pub(crate) fn message(text: &str) {
+    write_message(&format!("{text}\n"));
+}
+
+/// Prints data on standard output. A reader that has gone away is no error.
+pub(crate) fn data(text: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}"), None))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as JSON.
+pub(crate) fn json(value: &serde_json::Value) -> Result<(), Failure> {
+    data(&format!("{value:#}\n"))
+}
+
+/// A coloured word where colour is wanted.
+fn label(word: &str, colour: &str) -> String {
+    let wanted = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted { format!("\x1b[1;{colour}m{word}\x1b[0m") } else { word.to_owned() }
+}
+
+fn write_message(text: &str) {
+    // Nobody is left to be told that standard error is closed.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
