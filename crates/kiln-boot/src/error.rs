@@ -130,9 +130,9 @@ impl Error {
             Self::SeveralKernels { .. } => {
                 Some("remove all kernels but one from the image".to_owned())
             }
-            Self::KernelFormat { .. } => Some(
-                "use a kernel built with CONFIG_EFI_STUB for x86-64 or arm64".to_owned(),
-            ),
+            Self::KernelFormat { .. } => {
+                Some("use a kernel built with CONFIG_EFI_STUB for x86-64 or arm64".to_owned())
+            }
             Self::NoModuleIndex { release, .. } => {
                 Some(format!("run `depmod {release}` as the last step of the image's build"))
             }

@@ -88,8 +88,7 @@ impl Compression {
 
 /// Undoes gzip, xz or zstd; anything else comes back as it is.
 pub(crate) fn decompress(bytes: Vec<u8>, path: &[u8], limit: u64) -> Result<Vec<u8>, Error> {
-    let failed =
-        |source| Error::Codec { action: "decompress", path: shown(path), source };
+    let failed = |source| Error::Codec { action: "decompress", path: shown(path), source };
     let mut plain = Vec::new();
     let bounded = limit.saturating_add(1);
     match Compression::of(&bytes) {

@@ -15,6 +15,7 @@ mod checksum;
 mod error;
 pub mod inspect;
 pub mod layer;
+mod media;
 mod options;
 mod output;
 mod packages;

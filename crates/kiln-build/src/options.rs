@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use kiln_erofs::Codec;
 use kiln_registry::{Options as RegistryOptions, Source};
 
-pub use kiln_boot::ModuleSet;
+pub use kiln_boot::modules::ModuleSet;
 
 /// Default size of the ESP in bytes: 1 GiB holds the old, the new, a temporary and the recovery
 /// boot file of any kernel seen so far (DESIGN of the disk layout).

@@ -296,3 +296,151 @@ fn place(table: &mut Gpt, role: Role, start: u64, length: u64, guid: Guid) {
     };
     table.partitions.insert(role.number, partition);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+
+    fn build(image: u64, sector_size: u32, slot_length: Option<u64>) -> Result<Gpt, Error> {
+        let options = BuildOptions {
+            sector_size,
+            esp_length: DEFAULT_ESP_LENGTH,
+            slot_length,
+            disk_guid: Guid([1; 16]),
+            esp_guid: Guid([2; 16]),
+            root_a_guid: Guid([3; 16]),
+        };
+        built_image(image, &options)
+    }
+
+    fn options(recovery: bool) -> CompleteOptions {
+        CompleteOptions {
+            recovery,
+            disk_guid: Guid([11; 16]),
+            esp_guid: Guid([12; 16]),
+            root_a_guid: Guid([13; 16]),
+            root_b_guid: Guid([14; 16]),
+            state_guid: Guid([15; 16]),
+            recovery_guid: Guid([16; 16]),
+        }
+    }
+
+    /// Offset and length in MiB by number.
+    fn places(table: &Gpt) -> Vec<(u32, u64, u64)> {
+        let mebibytes = |bytes: u64| bytes / MIB;
+        let place = |(number, p): (&u32, &PartitionEntry)| {
+            let (offset, length) = (p.offset(table.sector_size), p.length(table.sector_size));
+            assert_eq!((offset % MIB, length % MIB), (0, 0), "{number}");
+            (*number, mebibytes(offset), mebibytes(length))
+        };
+        table.partitions.iter().map(place).collect()
+    }
+
+    #[test]
+    fn a_built_image_has_the_esp_and_slot_a() {
+        for sector_size in [512, 4096] {
+            let table = build(300 * MIB + 4096, sector_size, None).unwrap();
+            assert_eq!(places(&table), [(2, 1, 1024), (3, 1025, 2048)]);
+            assert_eq!(table.disk_sectors * u64::from(sector_size), 3074 * MIB);
+            assert_eq!(stage(&table).unwrap(), Stage::Built);
+        }
+        let table = build(1500 * MIB + 1, 512, None).unwrap();
+        assert_eq!(places(&table)[1], (3, 1025, 3001));
+        let table = build(10 * MIB, 512, Some(10 * MIB + 1)).unwrap();
+        assert_eq!(places(&table)[1], (3, 1025, 11));
+        assert!(matches!(build(12 * MIB, 512, Some(11 * MIB)), Err(Error::SlotTooSmall { .. })));
+        assert!(build(u64::MAX, 512, None).is_err());
+    }
+
+    #[test]
+    fn the_first_boot_shrinks_slots_then_drops_recovery_then_refuses() {
+        type Case = (&'static str, u64, bool, Option<&'static [(u32, u64, u64)]>);
+        // Slot A ends at 3073 MiB; one MiB at the end is lost to the backup table.
+        let image = 400 * MIB;
+        let cases: [Case; 8] = [
+            ("roomy", 20 * GIB, true, Some(&[(4, 3073, 2048), (5, 7169, 13310), (6, 5121, 2048)])),
+            ("unwanted", 20 * GIB, false, Some(&[(4, 3073, 2048), (5, 5121, 15358)])),
+            ("exact", 7682 * MIB, true, Some(&[(4, 3073, 2048), (5, 7169, 512), (6, 5121, 2048)])),
+            ("small", 7681 * MIB, true, Some(&[(4, 3073, 500), (5, 4073, 3607), (6, 3573, 500)])),
+            ("tight", 4586 * MIB, true, Some(&[(4, 3073, 500), (5, 4073, 512), (6, 3573, 500)])),
+            ("dropped", 4585 * MIB, true, Some(&[(4, 3073, 500), (5, 3573, 1011)])),
+            ("least", 4086 * MIB, true, Some(&[(4, 3073, 500), (5, 3573, 512)])),
+            ("refused", 4085 * MIB, true, None),
+        ];
+        for sector_size in [512, 4096] {
+            let built = build(image, sector_size, None).unwrap();
+            for (name, disk, recovery, expected) in cases {
+                let result = complete(&built, disk, image, &options(recovery));
+                let Some(expected) = expected else {
+                    let needed = 4086 * MIB;
+                    let refused =
+                        matches!(result, Err(Error::DiskTooSmall { needed: n, .. }) if n == needed);
+                    assert!(refused, "{name}: {result:?}");
+                    continue;
+                };
+                let table = result.unwrap();
+                assert_eq!(&places(&table)[2..], expected, "{name}");
+                assert_eq!(&places(&table)[..2], &places(&built)[..], "{name}");
+                assert_eq!(table.disk_guid, Guid([11; 16]));
+                assert_eq!(table.partitions[&2].guid, Guid([12; 16]));
+                assert_eq!(table.partitions[&5].name, STATE_NEW_NAME);
+                assert_eq!(stage(&table).unwrap(), Stage::Unformatted);
+            }
+        }
+    }
+
+    #[test]
+    fn a_completed_table_is_never_completed_again() {
+        let built = build(MIB, 512, None).unwrap();
+        let first = complete(&built, 20 * GIB, MIB, &options(true)).unwrap();
+        let mut other = options(false);
+        other.disk_guid = Guid([99; 16]);
+        assert_eq!(complete(&first, 40 * GIB, MIB, &other).unwrap(), first);
+        let finished = finish_state(&first).unwrap();
+        assert_eq!(stage(&finished).unwrap(), Stage::Complete);
+        assert_eq!(complete(&finished, 40 * GIB, MIB, &other).unwrap(), finished);
+        assert_eq!(grow_state(&finished, 20 * GIB).unwrap(), None);
+        let grown = grow_state(&finished, 40 * GIB).unwrap().unwrap();
+        assert_eq!(places(&grown)[3], (5, 7169, 40 * 1024 - 7169 - 1));
+        assert_eq!(grown.disk_guid, finished.disk_guid);
+        assert!(finish_state(&built).is_err());
+    }
+
+    #[test]
+    fn foreign_tables_are_left_alone() {
+        type Change = fn(&mut Gpt);
+        let cases: [(&str, Change); 5] = [
+            ("name", |t| t.partitions.get_mut(&3).unwrap().name = "data".into()),
+            ("type", |t| t.partitions.get_mut(&2).unwrap().type_guid = ROOT_TYPE),
+            ("no slot", |t| drop(t.partitions.remove(&3))),
+            ("no ESP", |t| drop(t.partitions.remove(&2))),
+            ("state only", |t| {
+                let mut state = t.partitions[&3].clone();
+                state.name = STATE.name.into();
+                state.type_guid = STATE.type_guid;
+                t.partitions.insert(5, state);
+            }),
+        ];
+        for (name, change) in cases {
+            let mut table = build(MIB, 512, None).unwrap();
+            change(&mut table);
+            assert!(complete(&table, 20 * GIB, MIB, &options(true)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn frozen_types() {
+        let types = [ROOT_TYPE, STATE.type_guid, RECOVERY.type_guid].map(|guid| guid.to_string());
+        assert_eq!(
+            types,
+            [
+                "4eda1196-cbe8-42de-8851-cb7224f74725",
+                "342412f1-af5b-4597-bedb-507fad3371e7",
+                "f03f0944-5017-489a-add6-e763799d6ab2",
+            ]
+        );
+    }
+}

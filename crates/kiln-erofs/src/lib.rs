@@ -1,1 +1,25 @@
-//! EROFS: format, encoder, writer, reader, dump and the frozen profiles
+//! EROFS root images: format, encoder, writer, reader, dump and the frozen profiles.
+//!
+//! An image is a function of (tree, profile) and of nothing else: not of the machine, the user, the
+//! number of threads or the order in which contents arrived. Contents are compressed while the tree
+//! is still being read ([`Encoder`]); once the tree is known, [`write_image`] lays everything out
+//! in canonical order. [`Image`] reads images back, also damaged and hostile ones.
+//!
+//! mkfs.erofs was dropped as a tool: it needs the tree on disk, its bytes change between versions,
+//! and its fixed-output search makes zstd several times dearer than zstd itself.
+
+mod checksum;
+
+mod encoder;
+mod error;
+pub mod format;
+mod profile;
+
+mod writer;
+
+
+pub use encoder::{Encoder, EncoderOptions};
+pub use error::Error;
+pub use profile::{Codec, LZ4HC_DEFAULT_LEVEL, Profile, ZSTD_DEFAULT_LEVEL};
+
+pub use writer::{ImageFacts, ImageOptions, ValidatedTree, write_image};

@@ -1,1 +1,27 @@
-//! The test kit: virtual machines, fixtures, oracles
+//! The test kit: virtual machines, fixtures, oracles.
+//!
+//! Tests of Kiln look at it from outside: they run the real program, boot what it wrote, type at
+//! the console and ask other people's tools for their opinion. This crate holds what those tests
+//! share, and `cargo xtask demo` uses the same parts, so that the demo cannot rot unnoticed.
+//!
+//! It must never be linked into the product, and never reuse the product's own readers and writers
+//! to judge the product: a fault on both sides would cancel out. That is why [`oci`] writes its
+//! archive by hand.
+
+pub mod cache;
+pub mod debian;
+pub mod error;
+pub mod ledger;
+pub mod oci;
+pub mod oracle;
+pub mod product;
+pub mod screen;
+pub mod virtual_machine;
+pub mod work;
+
+pub use cache::Cache;
+pub use error::Error;
+pub use oracle::Oracle;
+pub use product::Product;
+pub use virtual_machine::{CommandOutput, VirtualMachine};
+pub use work::WorkDirectory;

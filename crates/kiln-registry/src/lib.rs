@@ -1,1 +1,58 @@
-//! OCI images: references, layouts, archives and their verified blobs
+//! Container images from every source, each byte verified before it counts.
+//!
+//! [`Source`] is what users write; [`open`] turns it into an [`Image`]: manifest, configuration
+//! and layers that are read as uncompressed tar streams. Nothing is unpacked to disk, nothing
+//! needs a daemon or root, and every blob is checked against its digest and size while it is read.
+//! [`layout`] writes images.
+//!
+//! All input is hostile: sizes, depths and ratios are bounded by [`Limits`]. The crate never looks
+//! into layers; merging them is kiln-tree's part.
+
+mod blob;
+mod digest;
+mod docker_archive;
+mod error;
+mod http;
+mod image;
+mod layer;
+pub mod layout;
+mod manifest;
+mod media_type;
+mod oci_archive;
+mod options;
+mod platform;
+mod reference;
+mod resolve;
+mod source;
+mod tar_index;
+
+pub use digest::Digest;
+pub use error::Error;
+pub use image::{Image, Layer};
+pub use manifest::ImageConfig;
+pub use media_type::Compression;
+pub use options::{Limits, Network, Options};
+pub use platform::Platform;
+pub use reference::Reference;
+pub use source::Source;
+
+/// Opens the image behind `source`. Reads documents only; layers follow on demand.
+///
+/// # Errors
+/// When the image is missing, ambiguous, malformed or beyond a limit; and for `dir:` and `tar:`,
+/// which are plain files.
+pub fn open(source: &Source, options: &Options) -> Result<Image, Error> {
+    match source {
+        Source::OciLayout { path, reference } => layout::open(path, reference.as_deref(), options),
+        Source::OciArchive { path, reference } => {
+            oci_archive::open(path, reference.as_deref(), options)
+        }
+        Source::DockerArchive { path, reference } => {
+            docker_archive::open(path, reference.as_deref(), options)
+        }
+        Source::Registry(reference) => http::open(reference, options),
+        Source::Directory(_) | Source::Tar(_) => {
+            Err(Error::NotAnImage { given: source.to_string() })
+        }
+    }
+}

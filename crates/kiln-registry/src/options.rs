@@ -140,7 +140,7 @@ impl Options {
                 // containers-registries.conf(5): the user's file replaces the system's, drop-ins add.
                 let folders: Vec<PathBuf> = folders.into_iter().flatten().collect();
                 let files = folders.iter().map(|d| d.join("registries.conf"));
-                network.registries_conf.extend(files.filter(|file| file.exists()).last());
+                network.registries_conf.extend(files.rev().find(|file| file.exists()));
                 let drop_ins = folders.iter().map(|d| d.join("registries.conf.d"));
                 network.registries_conf.extend(drop_ins);
             }

@@ -99,11 +99,9 @@ impl FromStr for Platform {
             return Err(invalid("its parts are letters, digits, dots, dashes and underscores"));
         }
         match parts.as_slice() {
-            [os, architecture] => Ok(Self {
-                os: (*os).into(),
-                architecture: (*architecture).into(),
-                variant: None,
-            }),
+            [os, architecture] => {
+                Ok(Self { os: (*os).into(), architecture: (*architecture).into(), variant: None })
+            }
             [os, architecture, variant] => Ok(Self {
                 os: (*os).into(),
                 architecture: (*architecture).into(),

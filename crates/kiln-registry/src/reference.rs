@@ -166,9 +166,25 @@ mod tests {
     #[test]
     fn refuses_malformed_names() {
         for text in [
-            "", ":tag", "/a", "a//b", "A", "h.example/UP", "a:", "a:-x", "a@", "a@sha256:00",
-            "a/../b", "h.example/a..b", "h.example/a___b", "ho st.x/a", "h.example/", "a b",
-            "h.example/a?x=1", "user@h.example/a", "h.example/a:t/../x",
+            "",
+            ":tag",
+            "/a",
+            "a//b",
+            "A",
+            "h.example/UP",
+            "a:",
+            "a:-x",
+            "a@",
+            "a@sha256:00",
+            "a/../b",
+            "h.example/a..b",
+            "h.example/a___b",
+            "ho st.x/a",
+            "h.example/",
+            "a b",
+            "h.example/a?x=1",
+            "user@h.example/a",
+            "h.example/a:t/../x",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }

@@ -88,7 +88,11 @@ impl FromStr for Source {
             None => Ok((PathBuf::from(rest), None)),
         };
         let plain = || {
-            if rest.is_empty() { Err(invalid("the path is empty")) } else { Ok(PathBuf::from(rest)) }
+            if rest.is_empty() {
+                Err(invalid("the path is empty"))
+            } else {
+                Ok(PathBuf::from(rest))
+            }
         };
         Ok(match kind {
             "oci" => {

@@ -64,7 +64,8 @@ impl TarIndex {
         if let Some(format) = format {
             return Err(Error::CompressedArchive { path: path.to_owned(), format });
         }
-        let mut walk = Walk { read_at: |buffer: &mut [u8], at| file.read_exact_at(buffer, at), length };
+        let mut walk =
+            Walk { read_at: |buffer: &mut [u8], at| file.read_exact_at(buffer, at), length };
         let members = walk.members(path, limit)?;
         Ok(Self { file: Arc::new(file), path: path.to_owned(), members })
     }
@@ -89,10 +90,8 @@ impl TarIndex {
 
     /// The blob of an OCI layout inside the archive.
     pub(crate) fn blob(&self, digest: Digest) -> Result<Blob, Error> {
-        self.get(&format!("blobs/sha256/{}", digest.hex())).ok_or_else(|| Error::BlobMissing {
-            digest,
-            location: self.path.display().to_string(),
-        })
+        self.get(&format!("blobs/sha256/{}", digest.hex()))
+            .ok_or_else(|| Error::BlobMissing { digest, location: self.path.display().to_string() })
     }
 }
 
@@ -221,7 +220,8 @@ impl Header<'_> {
     fn name(&self) -> String {
         let name = text(&self.0[..100]);
         // GNU headers reuse the prefix field for other things.
-        let prefix = if &self.0[257..263] == b"ustar\0" { text(&self.0[345..500]) } else { String::new() };
+        let prefix =
+            if &self.0[257..263] == b"ustar\0" { text(&self.0[345..500]) } else { String::new() };
         if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
     }
 
@@ -238,7 +238,11 @@ impl Header<'_> {
             .0
             .iter()
             .enumerate()
-            .map(|(at, byte)| if (148..156).contains(&at) { u64::from(b' ') } else { u64::from(*byte) })
+            .map(
+                |(at, byte)| {
+                    if (148..156).contains(&at) { u64::from(b' ') } else { u64::from(*byte) }
+                },
+            )
             .sum();
         number(&self.0[148..156]) == Some(sum)
     }

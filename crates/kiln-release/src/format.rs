@@ -30,8 +30,8 @@ pub struct Release {
     pub architecture: String,
     /// The kernel's release name, as `uname -r` prints it.
     pub kernel: String,
-    /// The EROFS profile: the codec and level, as the command line names them.
-    pub profile: String,
+    /// The number of the frozen EROFS profile: layout, codec, its build and its level.
+    pub profile: u16,
     /// Digest of the canonical tree (metadata and contents) that the root image was made from.
     pub tree_digest: String,
     /// The root image.
@@ -157,7 +157,7 @@ mod tests {
             sequence: Sequence(7),
             architecture: "amd64".into(),
             kernel: "6.12.1".into(),
-            profile: "lz4".into(),
+            profile: 1,
             tree_digest: "1".repeat(64),
             root: Root {
                 length: 3 * 4096,

@@ -11,6 +11,8 @@
 #![expect(unsafe_code, reason = "this crate is where the workspace keeps its system calls")]
 
 pub mod block;
+#[cfg(feature = "codec")]
+#[cfg(feature = "codec")]
 pub mod codec;
 mod error;
 pub mod extended;

@@ -9,9 +9,14 @@
 //! - a directory of the host: [`read_directory`]
 //! - images that only carry `/os.tar`: [`lone_os_tar`]
 
+mod archive;
 mod content;
+mod digest;
+mod directory;
 mod error;
+mod kubeos;
 mod limits;
+mod merge;
 mod metadata;
 mod path;
 mod resolve;
@@ -19,8 +24,12 @@ mod tree;
 mod walk;
 
 pub use content::{Content, ContentId, ContentStore, MemoryStore};
+pub use digest::tree_digest;
+pub use directory::read_directory;
 pub use error::Error;
+pub use kubeos::lone_os_tar;
 pub use limits::Limits;
+pub use merge::LayerMerge;
 pub use metadata::{Metadata, XattrMap, Xattrs};
 pub use tree::{Children, Kind, Node, NodeId, Tree};
 pub use walk::Walk;

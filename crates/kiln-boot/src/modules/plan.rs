@@ -153,8 +153,7 @@ mod tests {
         );
         assert_eq!(planned[3].dependencies, [1, 2]);
         assert_eq!(planned[4].dependencies, [0]);
-        let always: Vec<bool> =
-            planned.iter().map(|module| module.load == Load::Always).collect();
+        let always: Vec<bool> = planned.iter().map(|module| module.load == Load::Always).collect();
         assert_eq!(always, [true, true, false, true, false, true, false, false]);
     }
 
@@ -182,8 +181,7 @@ mod tests {
             text.push_str(&format!("kernel/m{number}.ko: kernel/m{}.ko\n", number - 1));
         }
         index.add_dependencies(&text);
-        let selection =
-            Selection { set: ModuleSet::Virtio, extra: vec!["m49999".to_owned()] };
+        let selection = Selection { set: ModuleSet::Virtio, extra: vec!["m49999".to_owned()] };
         let planned = plan(&index, &selection, "6.12").unwrap();
         assert_eq!(planned.len(), 50_000);
         assert_eq!(planned[49_999].name, "m49999");

@@ -187,7 +187,7 @@ const FULL_EXCEPTIONS: &[&str] = &["scsi_debug", "null_blk", "softdog", "pata_le
 impl ModuleSet {
     /// Names of the set's modules that the kernel has, in the kernel's link order.
     #[must_use]
-    pub fn modules<'a>(self, index: &'a ModuleIndex) -> Vec<&'a str> {
+    pub fn modules(self, index: &ModuleIndex) -> Vec<&str> {
         let listed: Vec<&str> = match self {
             Self::Virtio => VIRTIO.to_vec(),
             Self::Generic | Self::Full => VIRTIO.iter().chain(GENERIC).copied().collect(),

@@ -13,8 +13,8 @@ use crate::error::Error;
 
 /// Directories inside each other that are followed.
 const MAXIMUM_DEPTH: usize = 32;
-/// Entries that one walk visits, against directories that contain each other.
-const MAXIMUM_ENTRIES: usize = 100_000;
+/// Bytes of directories that one walk reads, against directories that contain each other.
+const MAXIMUM_WALK: u64 = 32 << 20;
 
 /// A file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,18 +110,21 @@ impl<'a> Fat<'a> {
     pub fn list(&self) -> Result<Vec<Entry>, Error> {
         let mut found: Vec<Entry> = Vec::new();
         let mut pending = vec![(String::new(), self.root, 0)];
+        let mut walked = 0;
         while let Some((prefix, cluster, depth)) = pending.pop() {
             if depth > MAXIMUM_DEPTH {
                 return Err(Error::Fat("directories too deep"));
             }
-            for entry in self.directory(&prefix, cluster)? {
+            let (entries, length) = self.directory(&prefix, cluster)?;
+            walked += length;
+            if walked > MAXIMUM_WALK {
+                return Err(Error::Fat("directories too large"));
+            }
+            for entry in entries {
                 if entry.directory {
                     pending.push((format!("{}/", entry.path), entry.cluster, depth + 1));
                 }
                 found.push(entry);
-                if found.len() > MAXIMUM_ENTRIES {
-                    return Err(Error::Fat("too many entries"));
-                }
             }
         }
         found.sort_by(|left, right| left.path.cmp(&right.path));
@@ -137,7 +140,7 @@ impl<'a> Fat<'a> {
         let mut cluster = self.root;
         let mut names = path.split('/').peekable();
         while let Some(name) = names.next() {
-            let entries = self.directory("", cluster)?;
+            let (entries, _) = self.directory("", cluster)?;
             let wanted = name.to_uppercase();
             let entry = entries.into_iter().find(|entry| entry.path.to_uppercase() == wanted);
             let entry = entry.ok_or_else(missing)?;
@@ -182,8 +185,8 @@ impl<'a> Fat<'a> {
         Ok(bytes)
     }
 
-    /// Entries of one directory, without `.`, `..` and the label.
-    fn directory(&self, prefix: &str, cluster: u32) -> Result<Vec<Entry>, Error> {
+    /// Entries of one directory, without `.`, `..` and the label, and the bytes it took to read.
+    fn directory(&self, prefix: &str, cluster: u32) -> Result<(Vec<Entry>, u64), Error> {
         // 0 means the root in entries that refer to it.
         let cluster = if cluster == 0 { self.root } else { cluster };
         let bytes = self.chain(cluster, MAXIMUM_DIRECTORY)?;
@@ -217,7 +220,7 @@ impl<'a> Fat<'a> {
                 cluster: u32::from_le_bytes([entry[26], entry[27], entry[20], entry[21]]),
             });
         }
-        Ok(entries)
+        Ok((entries, bytes.len() as u64))
     }
 
     fn read_at(&self, place: u64, buffer: &mut [u8]) -> Result<(), Error> {

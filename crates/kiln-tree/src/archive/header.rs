@@ -89,7 +89,9 @@ impl<'a> HeaderBlock<'a> {
 }
 
 /// Extents of a further header of the old GNU sparse format, and whether one more follows.
-pub(super) fn gnu_sparse_extension(block: &[u8; BLOCK]) -> Result<(Vec<Extent>, bool), &'static str> {
+pub(super) fn gnu_sparse_extension(
+    block: &[u8; BLOCK],
+) -> Result<(Vec<Extent>, bool), &'static str> {
     let mut extension = tar::GnuExtSparseHeader::new();
     extension.as_mut_bytes().copy_from_slice(block);
     Ok((extents(extension.sparse())?, extension.isextended[0] != 0))

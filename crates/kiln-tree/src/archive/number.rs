@@ -25,7 +25,8 @@ fn octal(bytes: &[u8]) -> Option<i64> {
 fn base256(bytes: &[u8]) -> Option<i64> {
     let (first, rest) = bytes.split_first()?;
     // Bit 6 is the sign; extend it over the marker bit.
-    let start = if first & 0x40 != 0 { i64::from(first | 0x80) - 256 } else { i64::from(first & 0x7f) };
+    let start =
+        if first & 0x40 != 0 { i64::from(first | 0x80) - 256 } else { i64::from(first & 0x7f) };
     rest.iter().try_fold(start, |value, byte| value.checked_mul(256)?.checked_add(i64::from(*byte)))
 }
 

@@ -79,7 +79,9 @@ fn apply(
                 pax.sparse.open_offset.take().ok_or("a sparse length has no offset before it")?;
             pax.sparse.map.get_or_insert_default().push(Extent { offset, length });
         }
-        b"GNU.sparse.map" => pax.sparse.map = Some(list(value).ok_or("the sparse map is malformed")?),
+        b"GNU.sparse.map" => {
+            pax.sparse.map = Some(list(value).ok_or("the sparse map is malformed")?)
+        }
         _ => {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                 pax.xattrs.insert(xattr_name(name.to_vec())?, value.to_vec());

@@ -39,8 +39,14 @@ pub(crate) enum EntryKind {
     /// Canonical path of the target.
     HardLink(Vec<u8>),
     Symlink(Vec<u8>),
-    CharacterDevice { major: u32, minor: u32 },
-    BlockDevice { major: u32, minor: u32 },
+    CharacterDevice {
+        major: u32,
+        minor: u32,
+    },
+    BlockDevice {
+        major: u32,
+        minor: u32,
+    },
     Fifo,
 }
 
@@ -105,7 +111,11 @@ impl<'r> TarReader<'r> {
                 let open = extensions.pax.is_some()
                     || extensions.name.is_some()
                     || extensions.link.is_some();
-                return if open { Err(self.corrupt("it ends after an extension header")) } else { Ok(None) };
+                return if open {
+                    Err(self.corrupt("it ends after an extension header"))
+                } else {
+                    Ok(None)
+                };
             }
             let header = HeaderBlock::new(&block).map_err(|reason| self.corrupt(reason))?;
             match header.type_flag() {
@@ -142,7 +152,8 @@ impl<'r> TarReader<'r> {
         let raw = pax.sparse.name.take().or(pax.path.take()).or(extensions.name);
         let raw = raw.unwrap_or_else(|| header.name());
         self.path = self.canonical(&raw)?;
-        let xattr_bytes: usize = pax.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let xattr_bytes: usize =
+            pax.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         if xattr_bytes > self.limits.xattr_bytes {
             return Err(self.limit("bytes of extended attributes", self.limits.xattr_bytes as u64));
         }
@@ -199,7 +210,8 @@ impl<'r> TarReader<'r> {
 
     /// Prepares the data of a regular file and returns its length.
     fn file(&mut self, header: &HeaderBlock<'_>, pax: &mut Pax) -> Result<u64, Error> {
-        let stored = pax.size.map_or_else(|| header.size(), Ok).map_err(|reason| self.corrupt(reason))?;
+        let stored =
+            pax.size.map_or_else(|| header.size(), Ok).map_err(|reason| self.corrupt(reason))?;
         self.expect_data(stored);
         self.map = None;
         self.file_size = stored;

@@ -1,0 +1,275 @@
+//! The archive that the kernel unpacks into memory: one static program, the modules in load order,
+//! the manifest that says so, and the firmware that those modules name.
+//!
+//! There is no shell, no udev and no library in it. Modules are always decompressed here and the
+//! archive is compressed as a whole: for Debian's cloud kernel that is 6 % larger than carrying the
+//! `.ko.xz` files as they are, but the kernel then unpacks one zstd stream instead of one xz stream
+//! per module, which is most of the first second of a machine without virtualisation support; and
+//! kernels without MODULE_DECOMPRESS need no second way.
+
+use std::io::Write;
+
+use kiln_tree::{ContentStore, Tree};
+
+use crate::cpio::Archive;
+use crate::manifest::{self, Alias, Load, Manifest, Module};
+use crate::modules::index::ModuleIndex;
+use crate::modules::modinfo;
+use crate::modules::plan::{Planned, Selection, plan};
+use crate::source::{self, BINARY_LIMIT, join, shown};
+use crate::{Error, Kernel};
+
+/// zstd level of the archive. Part of what makes a build reproducible: changing it changes every
+/// boot file.
+const ZSTD_LEVEL: i32 = 19;
+
+/// Most bytes of all firmware together, decompressed: 64 MiB.
+const FIRMWARE_LIMIT: u64 = 64 << 20;
+
+/// Folders where an image keeps firmware, in the kernel's own order.
+const FIRMWARE_FOLDERS: [&str; 4] =
+    ["lib/firmware/updates", "usr/lib/firmware/updates", "usr/lib/firmware", "lib/firmware"];
+
+/// Mount points that init expects.
+const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "sysroot"];
+
+/// A finished initramfs.
+#[derive(Clone, Debug)]
+pub struct Initramfs {
+    /// The compressed archive.
+    pub bytes: Vec<u8>,
+    /// Its size in bytes before compression.
+    pub unpacked_bytes: u64,
+    /// Names of the modules inside, in load order.
+    pub modules: Vec<String>,
+    /// Paths of the firmware files inside, below the firmware folder.
+    pub firmware: Vec<String>,
+}
+
+/// Builds the initramfs for a kernel of the image. `init` is the static program.
+///
+/// # Errors
+/// A module asked for that does not exist, damaged or oversized files of the image.
+pub fn build(
+    tree: &Tree,
+    store: &dyn ContentStore,
+    kernel: &Kernel,
+    selection: &Selection,
+    init: &[u8],
+) -> Result<Initramfs, Error> {
+    let index = ModuleIndex::load(tree, store, kernel)?;
+    let planned = plan(&index, selection, &kernel.release)?;
+    let mut archive = Archive::new();
+    for folder in MOUNT_POINTS {
+        archive.directory(folder);
+    }
+    // Init's messages before devtmpfs is there; numbers from the kernel's devices.txt.
+    archive.character_device("dev/console", 0o600, 5, 1);
+    archive.file("init", 0o755, init.to_vec());
+    archive.directory(manifest::MODULE_FOLDER);
+
+    let mut firmware = Vec::new();
+    let mut firmware_bytes = 0;
+    for module in &planned {
+        let bytes = module_bytes(tree, store, kernel, &index, module)?;
+        for wanted in modinfo::values(&bytes, "firmware") {
+            if firmware.iter().any(|known| known == wanted) {
+                continue;
+            }
+            let left = FIRMWARE_LIMIT.saturating_sub(firmware_bytes);
+            if let Some(content) = firmware_file(tree, store, wanted, left)? {
+                firmware_bytes += content.len() as u64;
+                archive.file(&format!("lib/firmware/{wanted}"), 0o644, content);
+                firmware.push(wanted.to_owned());
+            }
+        }
+        archive.file(&format!("{}/{}", manifest::MODULE_FOLDER, file_name(module)), 0o644, bytes);
+    }
+    let list = manifest_of(&index, &planned);
+    archive.file(manifest::PATH, 0o644, list.render().into_bytes());
+
+    let plain = archive.finish()?;
+    Ok(Initramfs {
+        unpacked_bytes: plain.len() as u64,
+        bytes: compress(plain, kernel)?,
+        modules: planned.into_iter().map(|module| module.name).collect(),
+        firmware,
+    })
+}
+
+fn file_name(module: &Planned) -> String {
+    format!("{}.ko", module.name)
+}
+
+fn module_bytes(
+    tree: &Tree,
+    store: &dyn ContentStore,
+    kernel: &Kernel,
+    index: &ModuleIndex,
+    module: &Planned,
+) -> Result<Vec<u8>, Error> {
+    let damaged = |path: String, reason: &str| Error::Damaged { path, reason: reason.to_owned() };
+    let folder = kernel.modules.as_deref().unwrap_or_default();
+    let file = index.file(&module.name).map_or("", |file| file.path.as_str());
+    let path = join(folder, file.as_bytes());
+    if !manifest::valid_file_name(&file_name(module)) {
+        return Err(damaged(shown(&path), "a module's name may hold only letters, digits and _"));
+    }
+    let bytes = source::read(tree, store, &path, BINARY_LIMIT)?
+        .ok_or_else(|| damaged(shown(&path), "listed in modules.dep, but not in the image"))?;
+    source::decompress(bytes, &path, BINARY_LIMIT)
+}
+
+/// A firmware file, decompressed; none if the image does not have it, which is common: most are for
+/// hardware that needs them only for some revisions.
+fn firmware_file(
+    tree: &Tree,
+    store: &dyn ContentStore,
+    wanted: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, Error> {
+    let unsafe_name = wanted.is_empty()
+        || !wanted.bytes().all(|byte| byte.is_ascii_graphic())
+        || wanted.split('/').any(|part| matches!(part, "" | "." | ".."));
+    if unsafe_name {
+        return Ok(None);
+    }
+    for folder in FIRMWARE_FOLDERS {
+        for ending in ["", ".zst", ".xz"] {
+            let path = format!("{folder}/{wanted}{ending}").into_bytes();
+            if let Some(bytes) = source::read(tree, store, &path, limit)? {
+                return source::decompress(bytes, &path, limit).map(Some);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn manifest_of(index: &ModuleIndex, planned: &[Planned]) -> Manifest {
+    let mut manifest = Manifest::default();
+    for (place, module) in planned.iter().enumerate() {
+        manifest.modules.push(Module {
+            file: file_name(module),
+            load: module.load,
+            dependencies: module.dependencies.clone(),
+        });
+        if module.load == Load::Match {
+            // The text form is ASCII with one line each; nothing that a device reports is else.
+            let patterns = index
+                .patterns_of(&module.name)
+                .filter(|pattern| pattern.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            manifest.aliases.extend(
+                patterns.map(|pattern| Alias { module: place, pattern: pattern.to_owned() }),
+            );
+        }
+    }
+    manifest
+}
+
+/// Compresses with the best codec that the kernel is known to read. Without a configuration that is
+/// gzip, on by default since there are initramfs.
+fn compress(plain: Vec<u8>, kernel: &Kernel) -> Result<Vec<u8>, Error> {
+    let reads = |option| kernel.config.as_ref().map(|config| config.is_built_in(option));
+    let failed =
+        |source| Error::Codec { action: "compress", path: "the initramfs".to_owned(), source };
+    if reads("RD_ZSTD") == Some(true) {
+        return zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(failed);
+    }
+    if reads("RD_GZIP") == Some(false) {
+        return Ok(plain);
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&plain).and_then(|()| encoder.finish()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::sets::ModuleSet;
+    use crate::test_support::{Image, kernel_file, module_file};
+
+    const FOLDER: &str = "usr/lib/modules/6.12";
+
+    fn image() -> Image {
+        let mut image = Image::default();
+        image.bytes("boot/vmlinuz-6.12", &kernel_file("6.12"));
+        image.text("boot/config-6.12", "CONFIG_RD_ZSTD=y\n");
+        let blk = module_file(&["firmware=virtio/blk.bin", "firmware=../../etc/shadow"]);
+        image.gzip(&format!("{FOLDER}/kernel/virtio_blk.ko.gz"), &blk);
+        image.bytes(&format!("{FOLDER}/kernel/virtio.ko"), &module_file(&["license=GPL"]));
+        image.bytes(&format!("{FOLDER}/kernel/erofs.ko"), &module_file(&["license=GPL"]));
+        image.text(
+            &format!("{FOLDER}/modules.dep"),
+            "kernel/virtio_blk.ko.gz: kernel/virtio.ko\nkernel/virtio.ko:\nkernel/erofs.ko:\n",
+        );
+        image.text(
+            &format!("{FOLDER}/modules.alias"),
+            "alias virtio:d00000002v* virtio_blk\nalias fs-erofs erofs\n",
+        );
+        image.gzip("usr/lib/firmware/virtio/blk.bin", b"firmware");
+        image.text("etc/shadow", "secret");
+        image
+    }
+
+    fn built(image: &Image, extra: &[&str]) -> Result<Initramfs, Error> {
+        let kernel = Kernel::find(&image.tree, &image.store)?;
+        let extra = extra.iter().map(ToString::to_string).collect();
+        let selection = Selection { set: ModuleSet::Virtio, extra };
+        build(&image.tree, &image.store, &kernel, &selection, b"#!init")
+    }
+
+    #[test]
+    fn the_archive_holds_init_modules_manifest_and_firmware() {
+        let initramfs = built(&image(), &[]).unwrap();
+        assert_eq!(initramfs.modules, ["erofs", "virtio", "virtio_blk"]);
+        assert_eq!(initramfs.firmware, ["virtio/blk.bin"]);
+        let plain = zstd::bulk::decompress(&initramfs.bytes, 1 << 20).unwrap();
+        assert_eq!(plain.len() as u64, initramfs.unpacked_bytes);
+        let text = String::from_utf8_lossy(&plain);
+        assert!(text.contains(
+            "module 0 erofs.ko always -\nmodule 1 virtio.ko match -\n\
+             module 2 virtio_blk.ko match 1\nalias 2 virtio:d00000002v*\n"
+        ));
+        for path in
+            ["init\0", "dev/console\0", "kiln/mod/erofs.ko\0", "lib/firmware/virtio/blk.bin\0"]
+        {
+            assert!(text.contains(path), "{path}");
+        }
+        assert!(!text.contains("secret"));
+        assert_eq!(built(&image(), &[]).unwrap().bytes, initramfs.bytes);
+    }
+
+    #[test]
+    fn the_kernel_decides_about_compression() {
+        let cases: [(&str, &[u8]); 4] = [
+            ("CONFIG_RD_ZSTD=y\nCONFIG_RD_GZIP=y\n", &[0x28, 0xb5, 0x2f, 0xfd]),
+            ("CONFIG_RD_GZIP=y\n", &[0x1f, 0x8b]),
+            ("CONFIG_RD_XZ=y\n", b"070701"),
+            ("", b"070701"),
+        ];
+        for (config, magic) in cases {
+            let mut image = image();
+            image.text("boot/config-6.12", config);
+            assert!(built(&image, &[]).unwrap().bytes.starts_with(magic), "{config}");
+        }
+        let mut image = image();
+        image.tree.remove(b"boot/config-6.12").unwrap();
+        assert!(built(&image, &[]).unwrap().bytes.starts_with(&[0x1f, 0x8b]));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let mut image = image();
+        let error = built(&image, &["zfs"]).unwrap_err();
+        assert_eq!(error.to_string(), "kernel 6.12 has no module `zfs`");
+        image.tree.remove(format!("{FOLDER}/kernel/virtio.ko").as_bytes()).unwrap();
+        let error = built(&image, &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "usr/lib/modules/6.12/kernel/virtio.ko: listed in modules.dep, but not in the image"
+        );
+        image.tree.remove(format!("{FOLDER}/modules.dep").as_bytes()).unwrap();
+        let error = built(&image, &[]).unwrap_err();
+        assert!(error.hint().unwrap().contains("depmod 6.12"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Finding systemd's stub and boot loader in an image.
+//!
+//! Both come from the image (or from one given beside it) and never from the machine that builds:
+//! what a system starts from must be a function of its sources. Every distribution that ships
+//! systemd-boot puts the files into the same folder.
+
+use kiln_tree::{ContentStore, Tree};
+
+use crate::uki::format::Architecture;
+use crate::{Error, source, uki};
+
+/// Where systemd installs its EFI programs.
+const FOLDER: &str = "usr/lib/systemd/boot/efi";
+
+/// Most bytes of a stub or loader: 16 MiB; systemd's have about 100 kB.
+const LIMIT: u64 = 16 << 20;
+
+/// EFI programs of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootPrograms {
+    /// The stub that becomes the beginning of each UKI.
+    pub stub: Vec<u8>,
+    /// systemd-boot, signed by the distribution if it ships such a file.
+    pub loader: Vec<u8>,
+    /// Path of the loader in the image.
+    pub loader_path: String,
+}
+
+impl BootPrograms {
+    /// Finds stub and loader for an architecture.
+    ///
+    /// # Errors
+    /// [`Error::NoBootFile`] names the one that is missing; a file that is no EFI program of that
+    /// architecture is damaged.
+    pub fn find(
+        tree: &Tree,
+        store: &dyn ContentStore,
+        architecture: Architecture,
+    ) -> Result<Self, Error> {
+        let suffix = architecture.efi_suffix();
+        let stub_name = [format!("{FOLDER}/linux{suffix}.efi.stub")];
+        let plain = format!("{FOLDER}/systemd-boot{suffix}.efi");
+        let loader_names = [format!("{plain}.signed"), plain];
+        let (stub, _) = first(tree, store, "systemd stub", architecture, &stub_name)?;
+        let (loader, loader_path) = first(tree, store, "boot loader", architecture, &loader_names)?;
+        Ok(Self { stub, loader, loader_path })
+    }
+}
+
+fn first(
+    tree: &Tree,
+    store: &dyn ContentStore,
+    what: &'static str,
+    architecture: Architecture,
+    paths: &[String],
+) -> Result<(Vec<u8>, String), Error> {
+    for path in paths {
+        let Some(bytes) = source::read(tree, store, path.as_bytes(), LIMIT)? else { continue };
+        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+        let parsed = uki::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if parsed.architecture != Some(architecture) {
+            return Err(damaged(format!("it is not for {}", architecture.name())));
+        }
+        return Ok((bytes, path.clone()));
+    }
+    Err(Error::NoBootFile { what, path: paths.last().cloned().unwrap_or_default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{Image, stub_file};
+
+    #[test]
+    fn programs_are_found_by_architecture() {
+        let mut image = Image::default();
+        let find = |image: &Image, architecture| {
+            BootPrograms::find(&image.tree, &image.store, architecture)
+        };
+        let error = find(&image, Architecture::X86_64).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the image has no systemd stub (usr/lib/systemd/boot/efi/linuxx64.efi.stub)"
+        );
+        image.bytes(&format!("{FOLDER}/linuxx64.efi.stub"), &stub_file(0x8664));
+        let error = find(&image, Architecture::X86_64).unwrap_err();
+        assert!(error.to_string().contains("no boot loader"), "{error}");
+        assert!(error.hint().unwrap().contains("--boot-files"));
+        image.bytes(&format!("{FOLDER}/systemd-bootx64.efi"), &stub_file(0x8664));
+        image.bytes(&format!("{FOLDER}/systemd-bootx64.efi.signed"), &stub_file(0x8664));
+        let programs = find(&image, Architecture::X86_64).unwrap();
+        assert_eq!(programs.loader_path, format!("{FOLDER}/systemd-bootx64.efi.signed"));
+        assert!(matches!(
+            find(&image, Architecture::Aarch64),
+            Err(Error::NoBootFile { what: "systemd stub", .. })
+        ));
+    }
+
+    #[test]
+    fn a_program_of_another_machine_is_named() {
+        let mut image = Image::default();
+        image.bytes(&format!("{FOLDER}/linuxaa64.efi.stub"), &stub_file(0x8664));
+        let error = BootPrograms::find(&image.tree, &image.store, Architecture::Aarch64);
+        assert!(error.unwrap_err().to_string().ends_with("it is not for arm64"));
+    }
+}

@@ -1,0 +1,216 @@
+//! Takes file contents as they stream by, compresses them on all cores, and remembers where the
+//! pieces lie in a spool file.
+//!
+//! Nothing about the image's layout is decided here: the spool's order depends on which thread was
+//! faster, and only the writer's canonical order reaches the image. Files are cut into segments of
+//! fixed length, so that one huge file keeps every core busy, and segments know nothing of each
+//! other, so the number of threads cannot change a byte. Bytes waiting for a thread are bounded.
+//! Compressing after the whole tree is known was dropped: it would read everything twice.
+
+mod segment;
+mod state;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender};
+use kiln_tree::{Content, ContentId, ContentStore};
+use sha2::{Digest, Sha256};
+
+use crate::profile::Codec;
+pub(crate) use segment::{Extent, INLINE_MAX, LZ4_CLUSTER, ZSTD_WINDOW_LOG};
+use segment::{Compressor, SEGMENT, decode};
+pub(crate) use state::{Encoded, State};
+use state::{Segment, Shared};
+
+/// What an [`Encoder`] needs.
+#[derive(Debug)]
+pub struct EncoderOptions {
+    /// How contents are compressed.
+    pub codec: Codec,
+    /// Worker threads; at least one is started. Has no influence on the image.
+    pub threads: usize,
+    /// An empty file for the encoded pieces, normally unlinked and beside the output. It grows to
+    /// about the size of the image.
+    pub spool: File,
+}
+
+/// One segment on its way to a worker.
+struct Job {
+    content: u32,
+    index: u32,
+    first: bool,
+    last: bool,
+    bytes: Vec<u8>,
+}
+
+/// The [`ContentStore`] that compresses. Dropping it ends its threads.
+#[derive(Debug)]
+pub struct Encoder {
+    codec: Codec,
+    spool: Arc<File>,
+    shared: Arc<Shared>,
+    jobs: Option<Sender<Job>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Encoder {
+    /// Starts the worker threads.
+    pub fn new(options: EncoderOptions) -> io::Result<Self> {
+        let spool = Arc::new(options.spool);
+        let shared = Arc::new(Shared::default());
+        let end = Arc::new(AtomicU64::new(0));
+        let (jobs, receiver) = crossbeam_channel::unbounded();
+        let mut workers = Vec::new();
+        for number in 0..options.threads.max(1) {
+            let worker = Worker {
+                compressor: Compressor::new(options.codec)?,
+                spool: Arc::clone(&spool),
+                shared: Arc::clone(&shared),
+                end: Arc::clone(&end),
+            };
+            let receiver = receiver.clone();
+            workers.push(
+                std::thread::Builder::new()
+                    .name(format!("encode-{number}"))
+                    .spawn(move || worker.run(&receiver))?,
+            );
+        }
+        Ok(Self { codec: options.codec, spool, shared, jobs: Some(jobs), workers })
+    }
+
+    /// The codec that contents are compressed with.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    pub(crate) fn spool(&self) -> &File {
+        &self.spool
+    }
+
+    /// Waits until everything is encoded and gives access to the records.
+    pub(crate) fn settled(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
+        self.shared.wait(|state| state.pending == 0)
+    }
+
+    fn wait_for(&self, content: Content) -> io::Result<std::sync::MutexGuard<'_, State>> {
+        let index = content.id.0 as usize;
+        let state = self.shared.wait(|state| {
+            state.contents.get(index).is_none_or(|encoded| encoded.pending == 0)
+        })?;
+        if state.contents.get(index).is_none_or(|encoded| encoded.size != content.size) {
+            return Err(unknown_content());
+        }
+        Ok(state)
+    }
+}
+
+fn unknown_content() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "content is not of this encoder")
+}
+
+impl ContentStore for Encoder {
+    fn store(&mut self, size: u64, reader: &mut dyn Read) -> io::Result<Content> {
+        let jobs = self.jobs.as_ref().ok_or_else(unknown_content)?;
+        let content = self.shared.open(size)?;
+        let whole = size <= SEGMENT as u64;
+        let mut running = (!whole || size == 0).then(Sha256::new);
+        let mut remaining = size;
+        let mut index = 0;
+        while remaining > 0 {
+            let length = remaining.min(SEGMENT as u64);
+            // At most one segment is ever reserved on the word of the archive.
+            let length_in_memory = length as usize;
+            self.shared.reserve(length_in_memory);
+            let mut bytes = vec![0; length_in_memory];
+            if let Err(error) = reader.read_exact(&mut bytes) {
+                self.shared.release(length_in_memory);
+                return Err(error);
+            }
+            if let Some(hash) = &mut running {
+                hash.update(&bytes);
+            }
+            remaining -= length;
+            let job = Job { content, index, first: index == 0, last: remaining == 0, bytes };
+            self.shared.announce(content);
+            jobs.send(job).map_err(|_| unknown_content())?;
+            index += 1;
+        }
+        if let Some(hash) = running {
+            self.shared.set_digest(content, hash.finalize().into());
+        }
+        Ok(Content { id: ContentId(content), size })
+    }
+
+    fn read(&self, content: Content) -> io::Result<Vec<u8>> {
+        let segments = self.wait_for(content)?.contents[content.id.0 as usize].segments.clone();
+        let mut bytes = Vec::new();
+        for segment in segments {
+            let mut offset = segment.offset;
+            for extent in segment.extents {
+                let mut stored = vec![0; extent.stored as usize];
+                self.spool.read_exact_at(&mut stored, offset)?;
+                offset += u64::from(extent.stored);
+                decode(self.codec, extent, &stored, &mut bytes)?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn digest(&self, content: Content) -> io::Result<[u8; 32]> {
+        let state = self.wait_for(content)?;
+        state.contents[content.id.0 as usize].digest.ok_or_else(unknown_content)
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for worker in self.workers.drain(..) {
+            // A worker that panicked already printed why; dropping must not panic again.
+            let _ = worker.join();
+        }
+    }
+}
+
+struct Worker {
+    compressor: Compressor,
+    spool: Arc<File>,
+    shared: Arc<Shared>,
+    end: Arc<AtomicU64>,
+}
+
+impl Worker {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        let mut out = Vec::new();
+        while let Ok(job) = jobs.recv() {
+            out.clear();
+            let length = job.bytes.len();
+            let outcome = self.encode(&job, &mut out);
+            drop(job.bytes);
+            self.shared.release(length);
+            match outcome {
+                Ok((segment, digest)) => {
+                    self.shared.finish(job.content, job.index, segment, digest);
+                }
+                Err(error) => self.shared.fail(&error),
+            }
+        }
+    }
+
+    fn encode(
+        &mut self,
+        job: &Job,
+        out: &mut Vec<u8>,
+    ) -> io::Result<(Segment, Option<[u8; 32]>)> {
+        let digest = (job.first && job.last).then(|| Sha256::digest(&job.bytes).into());
+        let extents = self.compressor.encode(&job.bytes, job.first, job.last, out)?;
+        let offset = self.end.fetch_add(out.len() as u64, Ordering::Relaxed);
+        self.spool.write_all_at(out, offset)?;
+        Ok((Segment { offset, extents }, digest))
+    }
+}

@@ -1,0 +1,289 @@
+//! Cuts one segment of a file into extents and compresses each: the only place where codec and
+//! chunk sizes meet, and a pure function of (codec, bytes, position in the file).
+//!
+//! LZ4 fills clusters of fixed output, which wastes nothing. zstd gets chunks of fixed input: it
+//! cannot stop at a given output size without being run several times, and with large chunks the
+//! unused end of the last block costs less than two per cent. An extent that saves no block is
+//! stored as it is. Searching for better cuts was dropped: it multiplies the time.
+//!
+//! Rule that the index format needs: every extent but the last of a segment covers at least one
+//! block of the file, so no two extents begin in the same block; segments begin on blocks.
+
+use std::io;
+
+use kiln_sys::codec::{Filled, Lz4Hc, lz4_decompress, lz4_fill};
+use zstd::bulk;
+
+use crate::format::BLOCK;
+use crate::profile::Codec;
+
+/// Bytes of a file that one worker compresses at a time. A multiple of [`BLOCK`]; part of every
+/// profile, because extents end here.
+pub(crate) const SEGMENT: usize = 2 << 20;
+/// Encoded size of an LZ4 cluster: mkfs.erofs -C65536, the value distributions use.
+pub(crate) const LZ4_CLUSTER: usize = 64 << 10;
+/// Most that one LZ4 cluster may stand for: bounds the work of reading one byte of it.
+const LZ4_LOGICAL_MAX: usize = 1 << 20;
+/// Input of one zstd cluster.
+const ZSTD_CHUNK: usize = 256 << 10;
+/// A rest up to this long joins the chunk before it: a short frame of its own compresses badly.
+const ZSTD_JOIN: usize = 64 << 10;
+/// log2 of a window that covers the longest chunk (320 KiB).
+pub(crate) const ZSTD_WINDOW_LOG: u32 = 19;
+/// Longest piece stored beside its inode. Leaves room for seven bare inodes in the same block; a
+/// longer piece would save less than an eighth of a block and leave a hole nothing fits into.
+pub(crate) const INLINE_MAX: usize = BLOCK - 512;
+/// Longest excess over a block boundary that is worth a second run to move it beside the inode.
+const EXCESS_MAX: usize = 2560;
+/// Bytes of index that a compressed file needs beside its data, at least.
+const INDEX_COST: usize = 24;
+
+/// A piece of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Bytes of the file it stands for.
+    pub(crate) logical: u32,
+    /// Bytes in the spool.
+    pub(crate) stored: u32,
+    /// Compressed, or the bytes themselves.
+    pub(crate) compressed: bool,
+}
+
+/// Compression state of one thread; holds no history between calls.
+pub(crate) struct Compressor {
+    codec: Codec,
+    high: Lz4Hc,
+    zstd: Option<bulk::Compressor<'static>>,
+    scratch: Vec<u8>,
+}
+
+impl Compressor {
+    pub(crate) fn new(codec: Codec) -> io::Result<Self> {
+        let zstd = match codec {
+            Codec::Zstd { level } => Some(bulk::Compressor::new(i32::from(level))?),
+            _ => None,
+        };
+        let capacity = zstd::zstd_safe::compress_bound(ZSTD_CHUNK + ZSTD_JOIN).max(LZ4_CLUSTER);
+        Ok(Self { codec, high: Lz4Hc::new(), zstd, scratch: vec![0; capacity] })
+    }
+
+    /// Appends the encoded segment to `out`. `first` and `last` tell the segment's place in the
+    /// file; only the last extent of a file can move beside the inode.
+    pub(crate) fn encode(
+        &mut self,
+        bytes: &[u8],
+        first: bool,
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> io::Result<Vec<Extent>> {
+        let mut extents = Vec::new();
+        let mut position = 0;
+        while position < bytes.len() {
+            let rest = &bytes[position..];
+            let filled = self.next(rest)?;
+            let ends = filled.consumed == rest.len();
+            let tail = ends && last;
+            let alone = first && position == 0;
+            if !worth(filled, tail, alone) {
+                let length = match self.codec {
+                    Codec::None => rest.len(),
+                    Codec::Zstd { .. } => filled.consumed,
+                    // A short rest goes along: whole blocks must not be followed by a crumb.
+                    _ if rest.len() <= LZ4_CLUSTER => rest.len(),
+                    _ => LZ4_CLUSTER,
+                };
+                push_plain(&mut extents, &rest[..length], out);
+                position += length;
+                continue;
+            }
+            if tail && self.split_tail(rest, filled, &mut extents, out) {
+                break;
+            }
+            push(&mut extents, filled, &self.scratch, out);
+            position += filled.consumed;
+        }
+        Ok(extents)
+    }
+
+    /// Compresses the beginning of `rest` into the scratch buffer.
+    fn next(&mut self, rest: &[u8]) -> io::Result<Filled> {
+        match &mut self.zstd {
+            Some(zstd) => {
+                let consumed =
+                    if rest.len() <= ZSTD_CHUNK + ZSTD_JOIN { rest.len() } else { ZSTD_CHUNK };
+                let written = zstd.compress_to_buffer(&rest[..consumed], &mut self.scratch[..])?;
+                Ok(Filled { consumed, written })
+            }
+            None => Ok(self.fill(rest, LZ4_CLUSTER).unwrap_or(Filled { consumed: 0, written: 0 })),
+        }
+    }
+
+    /// One LZ4 cluster of at most `target` bytes into the scratch buffer.
+    fn fill(&mut self, rest: &[u8], target: usize) -> Option<Filled> {
+        let window = &rest[..rest.len().min(LZ4_LOGICAL_MAX)];
+        match self.codec {
+            Codec::Lz4 => lz4_fill(window, &mut self.scratch[..target]),
+            Codec::Lz4hc { level } => self.high.fill(window, &mut self.scratch[..target], level),
+            Codec::None | Codec::Zstd { .. } => None,
+        }
+    }
+
+    /// If the end of a file spills a little over a block boundary, fills the blocks before it
+    /// exactly and puts the spill into a piece of its own, which then goes beside the inode.
+    /// LZ4 only; leaves the scratch buffer as it was if it declines.
+    fn split_tail(
+        &mut self,
+        rest: &[u8],
+        filled: Filled,
+        extents: &mut Vec<Extent>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let excess = filled.written % BLOCK;
+        let target = filled.written - excess;
+        if self.zstd.is_some() || target == 0 || excess == 0 || excess > EXCESS_MAX {
+            return false;
+        }
+        let unsplit = self.scratch[..filled.written].to_vec();
+        let mut head_bytes = Vec::new();
+        if let Some(head) = self.fill(rest, target)
+            && head.consumed >= BLOCK
+            && head.consumed < rest.len()
+            && worth(head, false, false)
+        {
+            head_bytes.extend_from_slice(&self.scratch[..head.written]);
+            let spill = &rest[head.consumed..];
+            if let Some(tail) = self.fill(spill, INLINE_MAX)
+                && tail.consumed == spill.len()
+            {
+                push(extents, head, &head_bytes, out);
+                push(extents, tail, &self.scratch, out);
+                return true;
+            }
+        }
+        self.scratch[..unsplit.len()].copy_from_slice(&unsplit);
+        false
+    }
+}
+
+/// Whether the compressed form takes less room than the bytes themselves.
+fn worth(filled: Filled, tail: bool, alone: bool) -> bool {
+    if filled.written == 0 {
+        return false;
+    }
+    if tail && filled.written <= INLINE_MAX {
+        // Beside the inode every byte counts; but a whole small file that hardly shrinks is
+        // better read without decompressing, while a tail has no such choice.
+        return if alone {
+            filled.written + INDEX_COST + filled.consumed / 8 < filled.consumed
+        } else {
+            true
+        };
+    }
+    filled.written.div_ceil(BLOCK) < filled.consumed.div_ceil(BLOCK)
+}
+
+fn push(extents: &mut Vec<Extent>, filled: Filled, bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&bytes[..filled.written]);
+    // Both lengths are at most a segment.
+    extents.push(Extent {
+        logical: filled.consumed as u32,
+        stored: filled.written as u32,
+        compressed: true,
+    });
+}
+
+fn push_plain(extents: &mut Vec<Extent>, bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(bytes);
+    let length = bytes.len() as u32;
+    match extents.last_mut() {
+        Some(extent) if !extent.compressed => {
+            extent.logical += length;
+            extent.stored += length;
+        }
+        _ => extents.push(Extent { logical: length, stored: length, compressed: false }),
+    }
+}
+
+/// Appends the bytes that an extent stands for.
+pub(crate) fn decode(
+    codec: Codec,
+    extent: Extent,
+    stored: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    if !extent.compressed {
+        out.extend_from_slice(stored);
+        return Ok(());
+    }
+    let start = out.len();
+    out.resize(start + extent.logical as usize, 0);
+    let written = match codec {
+        Codec::Zstd { .. } => zstd::bulk::decompress_to_buffer(stored, &mut out[start..]).ok(),
+        _ => lz4_decompress(stored, &mut out[start..]),
+    };
+    if written == Some(extent.logical as usize) {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "spooled extent does not decompress"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(length: usize, mut seed: u64) -> Vec<u8> {
+        (0..length)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (seed >> 56) as u8
+            })
+            .collect()
+    }
+
+    fn text(length: usize) -> Vec<u8> {
+        (0..).flat_map(|n: u32| format!("line {} {}\n", n, n.wrapping_mul(n)).into_bytes()).take(length).collect()
+    }
+
+    #[test]
+    fn segments_read_back_and_keep_the_rule_on_extent_lengths() {
+        let mut mixed = text(200_000);
+        mixed.extend(noise(150_001, 1));
+        mixed.extend(vec![0; 1_500_000]);
+        mixed.extend(noise(3, 2));
+        let inputs =
+            [vec![7], text(100), text(4096), text(70_000), noise(4097, 3), vec![0; SEGMENT], mixed];
+        for codec in ["none", "lz4", "lz4hc:3", "zstd:1"] {
+            let codec: Codec = codec.parse().unwrap();
+            let mut compressor = Compressor::new(codec).unwrap();
+            for (number, input) in inputs.iter().enumerate() {
+                for (first, last) in [(true, true), (false, true), (true, false)] {
+                    let mut out = Vec::new();
+                    let extents = compressor.encode(input, first, last, &mut out).unwrap();
+                    let mut back = Vec::new();
+                    let mut offset = 0;
+                    for (index, &extent) in extents.iter().enumerate() {
+                        let end = offset + extent.stored as usize;
+                        decode(codec, extent, &out[offset..end], &mut back).unwrap();
+                        offset = end;
+                        assert!(index + 1 == extents.len() || extent.logical as usize >= BLOCK);
+                    }
+                    assert!(back == *input && offset == out.len(), "{codec} {number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_shrinks_and_noise_does_not_grow() {
+        for (codec, limit) in [("lz4", 55), ("lz4hc", 45), ("zstd", 40)] {
+            let mut compressor = Compressor::new(codec.parse().unwrap()).unwrap();
+            let mut out = Vec::new();
+            compressor.encode(&text(1_000_000), true, true, &mut out).unwrap();
+            assert!(out.len() < 10_000 * limit, "{codec}: {}", out.len());
+            out.clear();
+            let extents = compressor.encode(&noise(500_000, 9), true, true, &mut out).unwrap();
+            assert_eq!(extents, [Extent { logical: 500_000, stored: 500_000, compressed: false }]);
+        }
+    }
+}

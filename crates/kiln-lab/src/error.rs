@@ -1,0 +1,123 @@
+//! What can go wrong in the test kit itself, as opposed to in the product under test.
+//!
+//! A failing test is read by somebody who did not write it, often from a log alone. So each error
+//! carries its evidence: the last lines of a screen, the standard error of a tool.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of a machine, a fixture or a tool.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An external tool is not installed.
+    #[error("{program} is not in PATH")]
+    MissingTool {
+        /// Its program.
+        program: String,
+        /// The Debian package that has it, where known.
+        package: Option<&'static str>,
+    },
+    /// An external tool could not be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// Its program.
+        program: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An external tool refused.
+    #[error("{command} ended with {status}\n{output}")]
+    Tool {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it wrote, standard output before standard error.
+        output: String,
+    },
+    /// The machine could not be described or started.
+    #[error("{source}")]
+    Machine {
+        /// The reason.
+        #[from]
+        source: kiln_qemu::Error,
+    },
+    /// The expected text did not appear on the console.
+    #[error(
+        "{machine}: {problem} while waiting for {wanted}; transcript in {}; the last lines:\n{tail}",
+        transcript.display()
+    )]
+    Console {
+        /// Name of the machine.
+        machine: String,
+        /// What happened instead.
+        problem: String,
+        /// The patterns.
+        wanted: String,
+        /// File with everything that the console showed.
+        transcript: PathBuf,
+        /// The last lines of it.
+        tail: String,
+    },
+    /// A command in the guest ended with another status than 0.
+    #[error("{machine}: `{command}` ended with {status}:\n{text}")]
+    Guest {
+        /// Name of the machine.
+        machine: String,
+        /// The command.
+        command: String,
+        /// Its exit status.
+        status: i32,
+        /// What it wrote.
+        text: String,
+    },
+    /// An environment variable that the tests need is not set.
+    #[error("{variable} is not set")]
+    Unset {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// A program's output was not in the expected form.
+    #[error("cannot understand {what}: {text}")]
+    Unexpected {
+        /// What was read.
+        what: String,
+        /// The text.
+        text: String,
+    },
+}
+
+impl Error {
+    /// What to do next, where there is one likely answer.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::MissingTool { package: Some(package), .. } => {
+                Some(format!("`apt-get install {package}`, or `cargo xtask packages` for all"))
+            }
+            Self::Unset { .. } => Some("run the tests by `cargo xtask test`".into()),
+            Self::Machine { source } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Turns a system error into [`Error::File`].
+pub(crate) fn file_error(
+    action: &'static str,
+    path: &std::path::Path,
+) -> impl Fn(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { action, path: path.clone(), source }
+}

@@ -1,0 +1,149 @@
+//! Kiln's own program as tests use it: by its command line.
+//!
+//! The binary is named by `$KILN_BIN`, which `cargo xtask test` sets to the static release build:
+//! what is tested is what users get. Tests never call the product's crates for this.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kiln_qemu::{Architecture, Disk, DiskFormat, Machine};
+
+use crate::cache::{Cache, Entry};
+use crate::debian::{self, Debian};
+use crate::error::{Error, file_error};
+use crate::{Oracle, WorkDirectory};
+
+/// Names the binary.
+pub const VARIABLE: &str = "KILN_BIN";
+
+/// The password that tests give the user of their systems.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Name of the built system, and so of its files.
+const NAME: &str = "lab";
+
+/// Size of the disk that tests boot from, in bytes: room for two slots, recovery and state.
+pub const DISK_BYTES: u64 = 12 << 30;
+
+/// The program.
+#[derive(Debug, Clone)]
+pub struct Product {
+    binary: PathBuf,
+}
+
+/// A system built from the Debian image, shared by all tests that build it with these options.
+#[derive(Debug)]
+pub struct BuiltSystem {
+    entry: Entry,
+}
+
+impl Product {
+    /// The program that the environment names.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn from_environment() -> Result<Self, Error> {
+        let binary = env::var_os(VARIABLE).ok_or(Error::Unset { variable: VARIABLE })?;
+        Ok(Self { binary: binary.into() })
+    }
+
+    /// The program at this path.
+    #[must_use]
+    pub fn at(binary: &Path) -> Self {
+        Self { binary: binary.to_owned() }
+    }
+
+    /// A call of the program.
+    pub fn call(&self) -> Oracle {
+        Oracle::new(&self.binary.to_string_lossy())
+    }
+
+    /// Builds the Debian image with a login and further options, or takes the result of the same
+    /// binary with the same options from the cache.
+    ///
+    /// # Errors
+    /// When the image cannot be made or the build fails.
+    pub fn debian_system(&self, options: &[&str]) -> Result<BuiltSystem, Error> {
+        let cache = Cache::open()?;
+        let debian = Debian::get(&cache)?;
+        let image = debian.image();
+        let binary = fs::read(&self.binary).map_err(file_error("read", &self.binary))?;
+        let image_name = image.to_string_lossy().into_owned();
+        let options_text = options.join("\n");
+        let inputs: [&[u8]; 4] =
+            [&binary, image_name.as_bytes(), options_text.as_bytes(), PASSWORD.as_bytes()];
+        // One kind for each set of options: pruning then drops the results of older binaries only.
+        let kind = match options {
+            [] => "system".to_owned(),
+            _ => format!("system{}", options.join("").replace(|c: char| !c.is_alphanumeric(), "-")),
+        };
+        let entry = cache.get(&kind, &inputs, |folder| {
+            let password = folder.join("password");
+            fs::write(&password, PASSWORD).map_err(file_error("write", &password))?;
+            self.call()
+                .arguments(["build", &format!("oci-archive:{}", image.display())])
+                .arguments(["-o".as_ref(), folder.as_os_str()])
+                .arguments(["--name", NAME, "--user", debian::USER])
+                .arguments(["--password-file".as_ref(), password.as_os_str()])
+                .arguments(options)
+                .run()
+                .map(drop)
+        })?;
+        cache.prune(&kind, &entry)?;
+        Ok(BuiltSystem { entry })
+    }
+}
+
+impl BuiltSystem {
+    /// The raw disk as built; never to be written.
+    #[must_use]
+    pub fn raw_disk(&self) -> PathBuf {
+        self.entry.path().join(format!("{NAME}.raw"))
+    }
+
+    /// The EROFS image with its hash tree.
+    #[must_use]
+    pub fn root_image(&self) -> PathBuf {
+        self.entry.path().join(format!("{NAME}.root"))
+    }
+
+    /// A disk of [`DISK_BYTES`] for one test, which shares all unwritten blocks with the built one.
+    ///
+    /// # Errors
+    /// When qemu-img is missing or fails.
+    pub fn disk(&self, work: &WorkDirectory) -> Result<PathBuf, Error> {
+        let path = work.join("disk.qcow2");
+        Oracle::new("qemu-img")
+            .arguments(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+            .argument(self.raw_disk())
+            .argument(&path)
+            .argument(DISK_BYTES.to_string())
+            .run()?;
+        Ok(path)
+    }
+
+    /// A sparse raw copy of [`DISK_BYTES`] for tests that damage the disk from outside.
+    ///
+    /// # Errors
+    /// When the copy fails.
+    pub fn raw_copy(&self, work: &WorkDirectory) -> Result<PathBuf, Error> {
+        let path = work.join("disk.raw");
+        Oracle::new("cp")
+            .arguments(["--sparse=always", "--reflink=auto"])
+            .argument(self.raw_disk())
+            .argument(&path)
+            .run()?;
+        kiln_qemu::grow_to(&path, DISK_BYTES)?;
+        Ok(path)
+    }
+}
+
+/// A machine with this disk, as tests want it: two processors, 1 GiB, no care for power cuts.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn machine(disk: &Path) -> Result<Machine, Error> {
+    let format = DiskFormat::probe(disk)?;
+    Ok(Machine::new(Architecture::X86_64).disk(Disk::new(disk, format).unsafe_cache(true)))
+}

@@ -1,0 +1,209 @@
+//! What `docker save` writes: a tar with `manifest.json`, configurations and layers.
+//!
+//! The format (Docker image specification 1.2) names layers by file, not by digest, so the
+//! configuration's diff ids are what is verified, and its own digest where its file is named by
+//! it. Layers may be links to one another. Newer versions of Docker add an OCI layout to the same
+//! tar; it is ignored here, for one source form must mean one thing.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::blob::Blob;
+use crate::image::{Image, Layer};
+use crate::manifest::{Descriptor, ImageConfig, null_as_default, parse};
+use crate::media_type::Compression;
+use crate::resolve::{Store, check_layer_count, check_platform};
+use crate::tar_index::TarIndex;
+use crate::{Digest, Error, Options, Reference};
+
+/// One image in `manifest.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    layers: Vec<String>,
+}
+
+/// Layers by diff id.
+#[derive(Debug)]
+struct Members {
+    archive: String,
+    layers: BTreeMap<Digest, Blob>,
+}
+
+impl Store for Members {
+    fn document(&self, descriptor: &Descriptor) -> Result<Blob, Error> {
+        self.layer(descriptor.digest, descriptor.size)
+    }
+
+    fn layer(&self, digest: Digest, _size: u64) -> Result<Blob, Error> {
+        self.layers
+            .get(&digest)
+            .cloned()
+            .ok_or_else(|| Error::BlobMissing { digest, location: self.archive.clone() })
+    }
+}
+
+/// Opens the image tagged `reference`, or the only one.
+pub(crate) fn open(
+    path: &Path,
+    reference: Option<&str>,
+    options: &Options,
+) -> Result<Image, Error> {
+    let limits = &options.limits;
+    let index = TarIndex::open(path, limits.archive_members)?;
+    let archive = path.display().to_string();
+    let member = |name: &str| {
+        index.get(name).ok_or_else(|| Error::InvalidDocument {
+            location: format!("archive {archive}"),
+            reason: format!("it has no {:?}", crate::digest::shorten(name)),
+        })
+    };
+    let location = format!("manifest.json of {archive}");
+    let entries: Vec<Entry> =
+        parse(&member("manifest.json")?.read_all(limits.manifest_bytes)?, &location)?;
+    let entry = select(&entries, reference, &archive)?;
+    let config_bytes = member(&entry.config)?.read_all(limits.config_bytes)?;
+    let config_digest = Digest::of(&config_bytes);
+    let config_location =
+        format!("configuration {} of {archive}", crate::digest::shorten(&entry.config));
+    if let Some(expected) = digest_in_name(&entry.config)
+        && expected != config_digest
+    {
+        return Err(Error::DigestMismatch {
+            location: config_location,
+            expected,
+            actual: config_digest,
+        });
+    }
+    let config = ImageConfig::parse(&config_bytes, &config_location)?;
+    if entry.layers.len() != config.diff_ids.len() {
+        return Err(Error::InvalidDocument {
+            location,
+            reason: format!(
+                "it has {} layers while the configuration has {} diff ids",
+                entry.layers.len(),
+                config.diff_ids.len()
+            ),
+        });
+    }
+    check_layer_count(entry.layers.len(), &location, limits.max_layers)?;
+    check_platform(&config, &archive, options)?;
+    let mut members = BTreeMap::new();
+    let mut layers = Vec::with_capacity(entry.layers.len());
+    for (name, diff_id) in entry.layers.iter().zip(&config.diff_ids) {
+        // Equal layers are often stored once; the first file that has the diff id serves all.
+        let blob = members.entry(*diff_id).or_insert(member(name)?);
+        if blob.length > limits.max_blob_bytes {
+            return Err(Error::TooLarge {
+                location: format!("layer {diff_id}"),
+                actual: blob.length,
+                limit: limits.max_blob_bytes,
+                unit: "bytes",
+            });
+        }
+        let mut magic = Vec::new();
+        let start = blob.reader().take(4).read_to_end(&mut magic);
+        start.map_err(Error::io("read", path))?;
+        let compression = Compression::detect(&magic);
+        layers.push(Layer {
+            digest: *diff_id,
+            diff_id: *diff_id,
+            media_type: compression.media_type().to_owned(),
+            compression,
+            size: blob.length,
+        });
+    }
+    Ok(Image {
+        manifest_digest: config_digest,
+        config,
+        layers,
+        reference: reference.map(str::to_owned).or_else(|| entry.repo_tags.first().cloned()),
+        annotations: BTreeMap::new(),
+        store: Arc::new(Members { archive, layers: members }),
+        limits: limits.clone(),
+    })
+}
+
+fn select<'a>(
+    entries: &'a [Entry],
+    wanted: Option<&str>,
+    archive: &str,
+) -> Result<&'a Entry, Error> {
+    let available = || {
+        let name = |entry: &Entry| {
+            let tags = entry.repo_tags.iter().map(|tag| crate::digest::shorten(tag));
+            let tags: Vec<String> = tags.collect();
+            if tags.is_empty() { vec![crate::digest::shorten(&entry.config)] } else { tags }
+        };
+        entries.iter().flat_map(name).collect()
+    };
+    let location = archive.to_owned();
+    match (wanted, entries) {
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Error::InvalidDocument {
+            location,
+            reason: "its manifest.json lists no image".into(),
+        }),
+        (None, _) => Err(Error::SeveralImages { location, available: available() }),
+        (Some(wanted), _) => entries
+            .iter()
+            .find(|entry| entry.repo_tags.iter().any(|tag| same_name(tag, wanted)))
+            .ok_or_else(|| Error::ReferenceNotFound {
+                location,
+                wanted: crate::digest::shorten(wanted),
+                available: available(),
+            }),
+    }
+}
+
+/// `debian:12` and `docker.io/library/debian:12` are one name.
+fn same_name(tag: &str, wanted: &str) -> bool {
+    tag == wanted
+        || match (tag.parse::<Reference>(), wanted.parse::<Reference>()) {
+            (Ok(tag), Ok(wanted)) => tag == wanted,
+            _ => false,
+        }
+}
+
+/// `<hex>.json` and `blobs/sha256/<hex>` promise a digest.
+fn digest_in_name(name: &str) -> Option<Digest> {
+    let last = name.rsplit('/').next()?;
+    format!("sha256:{}", last.strip_suffix(".json").unwrap_or(last)).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_by_meaning() {
+        for (tag, wanted, expected) in [
+            ("debian:12", "docker.io/library/debian:12", true),
+            ("debian:latest", "debian", true),
+            ("debian:12", "debian:13", false),
+            ("??", "??", true),
+        ] {
+            assert_eq!(same_name(tag, wanted), expected, "{tag} {wanted}");
+        }
+    }
+
+    #[test]
+    fn names_may_promise_a_digest() {
+        let digest = Digest::of(b"x");
+        for (name, expected) in [
+            (format!("{}.json", digest.hex()), Some(digest)),
+            (format!("blobs/sha256/{}", digest.hex()), Some(digest)),
+            ("config.json".to_owned(), None),
+        ] {
+            assert_eq!(digest_in_name(&name), expected);
+        }
+    }
+}
