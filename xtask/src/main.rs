@@ -1,2 +1,71 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask demo`, `cargo xtask test` and their parts.
+//!
+//! What a newcomer, a contributor and the build server type is the same, and it is Rust: no shell
+//! script holds logic that could not be read, typed and tested. Nothing here is shipped.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer reads along")]
+
+mod apt;
+mod demo;
+mod error;
+mod packages;
+mod product;
+mod run;
+mod style;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about = "Developer commands of Kiln", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install the Debian packages and the Rust target that demo and tests need
+    Packages,
+    /// Build an operating system from a Debian container image and boot it
+    Demo {
+        /// Log in by program, wait until systemd says `running`, power off; fail otherwise
+        #[arg(long)]
+        check: bool,
+    },
+    /// Format, lints, style, all tests, and the tests that boot machines
+    Test {
+        /// Leave out the tests that boot machines
+        #[arg(long)]
+        no_vm: bool,
+    },
+    /// `test` and the long list
+    Nightly,
+    /// Print where the Debian image of demo and tests is, making it if need be
+    Image,
+    /// Only the rules that rustfmt and clippy do not know
+    Style,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Packages => packages::install(),
+        Command::Demo { check } => demo::demo(check),
+        Command::Test { no_vm } => test::test(!no_vm),
+        Command::Nightly => test::nightly(),
+        Command::Image => demo::image(),
+        Command::Style => style::check(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("\nhint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

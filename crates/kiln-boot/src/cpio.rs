@@ -161,7 +161,10 @@ mod tests {
         assert!(
             bytes.starts_with(b"07070100000001000041ED0000000000000000000000020000000000000000")
         );
-        assert_eq!(crate::test_support::sha256(&bytes), "6cd93db13f7208dbb2e3462b2976d3281c6a95cb7e32ccb2da1504fafb965e09");
+        assert_eq!(
+            crate::test_support::sha256(&bytes),
+            "6cd93db13f7208dbb2e3462b2976d3281c6a95cb7e32ccb2da1504fafb965e09"
+        );
     }
 
     #[test]

@@ -19,9 +19,10 @@ use crate::modules::plan::{Planned, Selection, plan};
 use crate::source::{self, BINARY_LIMIT, join, shown};
 use crate::{Error, Kernel};
 
-/// zstd level of the archive. Part of what makes a build reproducible: changing it changes every
-/// boot file.
-const ZSTD_LEVEL: i32 = 19;
+/// zstd level of the archive. Changing it changes every boot file. Debian's cloud kernel, set
+/// `virtio`, 5.2 MB unpacked, one core: level 9 gives 1.23 MB in 0.15 s, level 19 gives 1.10 MB in
+/// 2.1 s; that is longer than all the rest of a build takes, for 1 % of the boot file.
+const ZSTD_LEVEL: i32 = 9;
 
 /// Most bytes of all firmware together, decompressed: 64 MiB.
 const FIRMWARE_LIMIT: u64 = 64 << 20;

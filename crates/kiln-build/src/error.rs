@@ -88,14 +88,6 @@ pub enum Error {
         /// Size of the slot, for people.
         slot: String,
     },
-    /// The boot files do not fit into the ESP.
-    #[error("the boot files need {needed}, the ESP has {esp}")]
-    EspTooSmall {
-        /// Size of the boot files with room for an upgrade, for people.
-        needed: String,
-        /// Size of the ESP, for people.
-        esp: String,
-    },
     /// Kiln's own binaries for the image's architecture are missing or unfit.
     #[error("no Kiln binary for {architecture}: {reason}")]
     Runtime {
@@ -107,14 +99,6 @@ pub enum Error {
     /// The image is for an architecture that Kiln does not boot.
     #[error("the architecture `{0}` is not supported")]
     Architecture(String),
-    /// A finished image could not be read for inspection.
-    #[error("cannot inspect {path}: {reason}")]
-    Inspect {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 impl Error {
@@ -149,7 +133,6 @@ impl Error {
             Self::SlotTooSmall { .. } => {
                 Some("give more with `--slot-size`, or a stronger codec with `--compress`".into())
             }
-            Self::EspTooSmall { .. } => Some("give more with `--esp-size`".into()),
             Self::Runtime { .. } => Some(
                 "give a folder with `kiln` and `kiln-init` for that architecture with `--runtime`"
                     .into(),

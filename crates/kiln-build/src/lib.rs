@@ -13,7 +13,6 @@
 
 mod checksum;
 mod error;
-pub mod inspect;
 pub mod layer;
 mod media;
 mod options;

@@ -17,7 +17,6 @@ mod profile;
 
 mod writer;
 
-
 pub use encoder::{Encoder, EncoderOptions};
 pub use error::Error;
 pub use profile::{Codec, LZ4HC_DEFAULT_LEVEL, Profile, ZSTD_DEFAULT_LEVEL};

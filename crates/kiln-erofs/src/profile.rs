@@ -154,9 +154,10 @@ mod tests {
             assert_eq!(codec.to_string(), shown);
             assert_eq!(shown.parse::<Codec>().unwrap(), codec);
         }
-        for text in
-            ["", "xz", "lz4:1", "lz4hc:2", "lz4hc:13", "zstd:0", "zstd:23", "zstd:", "zstd:+3", "zstd:03"]
-        {
+        for text in [
+            "", "xz", "lz4:1", "lz4hc:2", "lz4hc:13", "zstd:0", "zstd:23", "zstd:", "zstd:+3",
+            "zstd:03",
+        ] {
             assert!(text.parse::<Codec>().is_err(), "{text}");
         }
     }

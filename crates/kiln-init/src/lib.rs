@@ -1,1 +1,32 @@
-//! The first process: finds the root, proves it, mounts it, hands over
+//! The first process: finds the root, proves it, mounts it, hands over.
+//!
+//! It runs once per boot, from memory, before anything of the image may be trusted. It knows no
+//! distribution, no shell and no configuration beyond the kernel command line, and it never waits
+//! without an end: whatever fails becomes one sentence on the consoles and a restart, so that the
+//! boot loader can fall back. systemd in the initramfs was dropped: it needs twenty times the
+//! memory and three times the time, and leaves the order of steps to generators.
+//!
+//! Decisions are pure functions over values ([`cmdline`], [`choice`], [`kernel_table`],
+//! [`superblock`], [`overlay::plan`], [`modules::pending`]); the rest carries them out.
+
+pub mod boot;
+pub mod choice;
+pub mod cmdline;
+pub mod console;
+pub mod copy;
+pub mod devices;
+pub mod disks;
+mod early;
+mod error;
+mod handover;
+pub mod identity;
+pub mod kernel_table;
+pub mod modules;
+pub mod overlay;
+mod root;
+mod state;
+pub mod superblock;
+mod tools;
+
+pub use boot::run;
+pub use error::Error;

@@ -121,3 +121,23 @@ pub(crate) fn file_error(
     let path = path.to_owned();
     move |source| Error::File { action, path: path.clone(), source }
 }
+
+/// An error as the outcome of a test: the test runner prints its `Debug` form, which is made to be
+/// the message with all its lines, and the hint.
+pub struct Failure(Error);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        match self.0.hint() {
+            Some(hint) => write!(formatter, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -20,7 +20,7 @@ pub mod virtual_machine;
 pub mod work;
 
 pub use cache::Cache;
-pub use error::Error;
+pub use error::{Error, Failure};
 pub use oracle::Oracle;
 pub use product::Product;
 pub use virtual_machine::{CommandOutput, VirtualMachine};

@@ -250,13 +250,12 @@ impl Header<'_> {
 
 /// An octal field, or GNU's big-endian form with the high bit set.
 fn number(field: &[u8]) -> Option<u64> {
-    if field[0] & 0x80 != 0 {
-        // Negative (0xff) and beyond 63 bits are no sizes.
-        let (head, tail) = field.split_at(field.len() - 8);
-        if head[0] != 0x80 || head[1..].iter().any(|byte| *byte != 0) || tail[0] & 0x80 != 0 {
-            return None;
-        }
-        return Some(tail.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+    if let [0x80, rest @ ..] = field {
+        // Beyond 63 bits there are no sizes; negative ones begin with 0xff and are no octal.
+        let value = rest.iter().try_fold(0_u64, |value, byte| {
+            value.checked_mul(256).map(|value| value | u64::from(*byte))
+        });
+        return value.filter(|value| i64::try_from(*value).is_ok());
     }
     let digits = field.split(|byte| matches!(byte, 0 | b' ')).find(|digits| !digits.is_empty());
     let digits = digits.unwrap_or(b"0");
@@ -337,13 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_octal_or_binary() {
+        for (field, expected) in [
+            (&b"0000017\0"[..], Some(15)),
+            (b"     17 ", Some(15)),
+            (b"\0\0\0\0", Some(0)),
+            (b"\x80\0\0\0\0\0\0\0\0\0\x01\0", Some(256)),
+            (b"\x80\xff\xff\xff\xff\xff\xff\xff\xff", None),
+            (b"\xff\xff\xff\xff", None),
+            (b"0000018\0", None),
+        ] {
+            assert_eq!(number(field), expected, "{field:?}");
+        }
+    }
+
+    #[test]
     fn damage_is_named() {
         let whole = archive(&["a", "b"]);
         let mut flipped = whole.clone();
         flipped[0] ^= 1;
         let cases: [(&[u8], &str); 3] = [
             (&flipped, "checksum"),
-            (&whole[..700], "ends within a header"),
+            (&whole[..1200], "ends within a header"),
             (&whole[..514], "longer than the file"),
         ];
         for (bytes, reason) in cases {

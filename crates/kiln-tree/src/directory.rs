@@ -22,8 +22,8 @@ use crate::metadata::{Metadata, XattrMap, XattrPool};
 use crate::path::join;
 use crate::tree::{Kind, Node, NodeId, Tree};
 
-/// Bytes of all attribute names of one file (Linux XATTR_LIST_MAX).
-const XATTR_LIST_BYTES: usize = 64 << 10;
+/// Bytes of one attribute's value or of all names of one file (Linux XATTR_SIZE_MAX, XATTR_LIST_MAX).
+const XATTR_BYTES: usize = 64 << 10;
 
 /// Reads a directory of the host into a tree.
 pub fn read_directory(
@@ -40,6 +40,7 @@ pub fn read_directory(
         linked: HashMap::new(),
         entries: 1,
         bytes: 0,
+        buffer: vec![0; XATTR_BYTES],
     };
     let root = fs::metadata(path).map_err(at(path))?;
     if !root.is_dir() {
@@ -68,6 +69,7 @@ struct Reading<'a> {
     linked: HashMap<(u64, u64), NodeId>,
     entries: u64,
     bytes: u64,
+    buffer: Vec<u8>,
 }
 
 impl Reading<'_> {
@@ -179,7 +181,7 @@ impl Reading<'_> {
         inside: &[u8],
         facts: &fs::Metadata,
     ) -> Result<Metadata, Error> {
-        let xattrs = xattrs(host).map_err(|error| at(host)(error.into()))?;
+        let xattrs = xattrs(host, &mut self.buffer).map_err(|error| at(host)(error.into()))?;
         let bytes: usize = xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > self.limits.xattr_bytes {
             let limit = self.limits.xattr_bytes as u64;
@@ -231,27 +233,20 @@ impl Read for HostFile {
     }
 }
 
-fn xattrs(path: &Path) -> Result<XattrMap, Errno> {
+/// Reads all attributes; `buffer` is reused between files.
+fn xattrs(path: &Path, buffer: &mut [u8]) -> Result<XattrMap, Errno> {
     let mut map = XattrMap::new();
-    let mut names = Vec::new();
-    // Most files have none: ask for the length first, with no buffer at all.
-    let length = match rustix::fs::llistxattr(path, &mut names) {
+    // No question for the length first: it costs a system call per file and sandboxed kernels answer it with zero.
+    let length = match rustix::fs::llistxattr(path, &mut *buffer) {
         Ok(length) => length,
         Err(Errno::OPNOTSUPP) => 0,
         Err(error) => return Err(error),
     };
-    if length == 0 {
-        return Ok(map);
-    }
-    names.resize(XATTR_LIST_BYTES, 0);
-    let length = rustix::fs::llistxattr(path, &mut names[..])?;
-    names.truncate(length);
-    // Largest value Linux has (XATTR_SIZE_MAX).
-    let mut value = vec![0; 64 << 10];
+    let names = buffer.get(..length).unwrap_or_default().to_vec();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        match rustix::fs::lgetxattr(path, name, &mut value[..]) {
+        match rustix::fs::lgetxattr(path, name, &mut *buffer) {
             Ok(length) => {
-                map.insert(name.to_vec(), value[..length].to_vec());
+                map.insert(name.to_vec(), buffer.get(..length).unwrap_or_default().to_vec());
             }
             // Removed since it was listed.
             Err(Errno::NODATA) => {}

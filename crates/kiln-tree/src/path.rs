@@ -83,12 +83,14 @@ pub(crate) fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use super::*;
 
+    type Expected<'a> = Result<&'a [u8], Refusal>;
+
     #[test]
     fn one_spelling_for_every_path() {
         let limits = Limits::default();
         let long = vec![b'n'; 256];
         let deep = b"d/".repeat(2049);
-        let cases: [(&[u8], Result<&[u8], Refusal>); 11] = [
+        let cases: [(&[u8], Expected<'_>); 11] = [
             (b"usr/bin", Ok(b"usr/bin")),
             (b"./usr//bin/", Ok(b"usr/bin")),
             (b"/etc/passwd", Ok(b"etc/passwd")),

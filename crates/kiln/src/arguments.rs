@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, completion, inspect, manual, run};
+use crate::commands::{build, completion, manual, run};
 
 /// Fires a container image into an operating system that does not change
 #[derive(Debug, Parser)]
@@ -24,7 +24,6 @@ pub(crate) struct Arguments {
 pub(crate) enum Verb {
     Build(Box<build::BuildArguments>),
     Run(run::RunArguments),
-    Inspect(inspect::InspectArguments),
     Completion(completion::CompletionArguments),
     Manual(manual::ManualArguments),
 }

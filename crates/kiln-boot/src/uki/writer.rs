@@ -233,7 +233,10 @@ mod tests {
     fn the_bytes_are_frozen() {
         let kernel = kernel_file("6.12.1-test");
         let uki = assemble(&stub_file(0x8664), &example(&kernel, b"initrd")).unwrap();
-        assert_eq!(sha256(&uki), "GOLDEN_UKI");
+        assert_eq!(
+            sha256(&uki),
+            "54c66ee1ffe5c061eb36a2473bd75e0b9ef64f3ff38e972c939220f01866d14a"
+        );
     }
 
     #[test]

@@ -22,8 +22,8 @@ use kiln_tree::{Content, ContentId, ContentStore};
 use sha2::{Digest, Sha256};
 
 use crate::profile::Codec;
-pub(crate) use segment::{Extent, INLINE_MAX, LZ4_CLUSTER, ZSTD_WINDOW_LOG};
 use segment::{Compressor, SEGMENT, decode};
+pub(crate) use segment::{INLINE_MAX, LZ4_CLUSTER, ZSTD_WINDOW_LOG};
 pub(crate) use state::{Encoded, State};
 use state::{Segment, Shared};
 
@@ -99,9 +99,9 @@ impl Encoder {
 
     fn wait_for(&self, content: Content) -> io::Result<std::sync::MutexGuard<'_, State>> {
         let index = content.id.0 as usize;
-        let state = self.shared.wait(|state| {
-            state.contents.get(index).is_none_or(|encoded| encoded.pending == 0)
-        })?;
+        let state = self
+            .shared
+            .wait(|state| state.contents.get(index).is_none_or(|encoded| encoded.pending == 0))?;
         if state.contents.get(index).is_none_or(|encoded| encoded.size != content.size) {
             return Err(unknown_content());
         }
@@ -202,11 +202,7 @@ impl Worker {
         }
     }
 
-    fn encode(
-        &mut self,
-        job: &Job,
-        out: &mut Vec<u8>,
-    ) -> io::Result<(Segment, Option<[u8; 32]>)> {
+    fn encode(&mut self, job: &Job, out: &mut Vec<u8>) -> io::Result<(Segment, Option<[u8; 32]>)> {
         let digest = (job.first && job.last).then(|| Sha256::digest(&job.bytes).into());
         let extents = self.compressor.encode(&job.bytes, job.first, job.last, out)?;
         let offset = self.end.fetch_add(out.len() as u64, Ordering::Relaxed);

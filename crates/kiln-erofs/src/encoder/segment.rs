@@ -6,8 +6,9 @@
 //! unused end of the last block costs less than two per cent. An extent that saves no block is
 //! stored as it is. Searching for better cuts was dropped: it multiplies the time.
 //!
-//! Rule that the index format needs: every extent but the last of a segment covers at least one
-//! block of the file, so no two extents begin in the same block; segments begin on blocks.
+//! Rules that the index format needs: no two extents begin in the same block of the file, and a
+//! plain one never crosses into a block that no other extent begins in. So compressed extents
+//! cover at least a block, and plain ones begin with a crumb up to the next block boundary.
 
 use std::io;
 
@@ -84,11 +85,12 @@ impl Compressor {
             let ends = filled.consumed == rest.len();
             let tail = ends && last;
             let alone = first && position == 0;
-            if !worth(filled, tail, alone) {
+            if !worth(filled, position, tail, alone) {
                 let length = match self.codec {
                     Codec::None => rest.len(),
                     Codec::Zstd { .. } => filled.consumed,
-                    // A short rest goes along: whole blocks must not be followed by a crumb.
+                    _ if position % BLOCK != 0 => rest.len().min(BLOCK - position % BLOCK),
+                    // A short rest goes along, it would need a block of its own anyway.
                     _ if rest.len() <= LZ4_CLUSTER => rest.len(),
                     _ => LZ4_CLUSTER,
                 };
@@ -96,7 +98,7 @@ impl Compressor {
                 position += length;
                 continue;
             }
-            if tail && self.split_tail(rest, filled, &mut extents, out) {
+            if tail && self.split_tail(rest, position, filled, &mut extents, out) {
                 break;
             }
             push(&mut extents, filled, &self.scratch, out);
@@ -134,6 +136,7 @@ impl Compressor {
     fn split_tail(
         &mut self,
         rest: &[u8],
+        position: usize,
         filled: Filled,
         extents: &mut Vec<Extent>,
         out: &mut Vec<u8>,
@@ -148,7 +151,7 @@ impl Compressor {
         if let Some(head) = self.fill(rest, target)
             && head.consumed >= BLOCK
             && head.consumed < rest.len()
-            && worth(head, false, false)
+            && worth(head, position, false, false)
         {
             head_bytes.extend_from_slice(&self.scratch[..head.written]);
             let spill = &rest[head.consumed..];
@@ -165,8 +168,9 @@ impl Compressor {
     }
 }
 
-/// Whether the compressed form takes less room than the bytes themselves.
-fn worth(filled: Filled, tail: bool, alone: bool) -> bool {
+/// Whether the compressed form takes less room than the bytes themselves, which begin at
+/// `position` in the segment.
+fn worth(filled: Filled, position: usize, tail: bool, alone: bool) -> bool {
     if filled.written == 0 {
         return false;
     }
@@ -179,7 +183,8 @@ fn worth(filled: Filled, tail: bool, alone: bool) -> bool {
             true
         };
     }
-    filled.written.div_ceil(BLOCK) < filled.consumed.div_ceil(BLOCK)
+    let plain_blocks = (position % BLOCK + filled.consumed).div_ceil(BLOCK);
+    filled.written < filled.consumed && filled.written.div_ceil(BLOCK) < plain_blocks
 }
 
 fn push(extents: &mut Vec<Extent>, filled: Filled, bytes: &[u8], out: &mut Vec<u8>) {
@@ -196,7 +201,7 @@ fn push_plain(extents: &mut Vec<Extent>, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
     let length = bytes.len() as u32;
     match extents.last_mut() {
-        Some(extent) if !extent.compressed => {
+        Some(extent) if !extent.compressed && extent.logical as usize % BLOCK == 0 => {
             extent.logical += length;
             extent.stored += length;
         }
@@ -242,7 +247,10 @@ mod tests {
     }
 
     fn text(length: usize) -> Vec<u8> {
-        (0..).flat_map(|n: u32| format!("line {} {}\n", n, n.wrapping_mul(n)).into_bytes()).take(length).collect()
+        (0..)
+            .flat_map(|n: u32| format!("line {} {}\n", n, n.wrapping_mul(n)).into_bytes())
+            .take(length)
+            .collect()
     }
 
     #[test]
@@ -261,12 +269,19 @@ mod tests {
                     let mut out = Vec::new();
                     let extents = compressor.encode(input, first, last, &mut out).unwrap();
                     let mut back = Vec::new();
-                    let mut offset = 0;
-                    for (index, &extent) in extents.iter().enumerate() {
+                    let (mut offset, mut before) = (0, None);
+                    for &extent in &extents {
+                        let head = back.len() / BLOCK;
+                        assert!(before < Some(head), "{codec} {number}: two heads in a block");
+                        before = Some(head);
+                        assert!(
+                            extent.compressed
+                                || extent.logical as usize <= BLOCK - back.len() % BLOCK
+                                || back.len() % BLOCK == 0
+                        );
                         let end = offset + extent.stored as usize;
                         decode(codec, extent, &out[offset..end], &mut back).unwrap();
                         offset = end;
-                        assert!(index + 1 == extents.len() || extent.logical as usize >= BLOCK);
                     }
                     assert!(back == *input && offset == out.len(), "{codec} {number}");
                 }

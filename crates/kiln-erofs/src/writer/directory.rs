@@ -77,8 +77,7 @@ mod tests {
         let texts: Vec<Vec<u8>> =
             (0..1000).map(|n| format!("{n:0>width$}", width = 1 + n % 255).into_bytes()).collect();
         for count in [1, 2, 10, 100, 1000] {
-            let names: Vec<_> =
-                texts[..count].iter().map(|name| Name { name, inode: 3 }).collect();
+            let names: Vec<_> = texts[..count].iter().map(|name| Name { name, inode: 3 }).collect();
             let bytes = encode_directory(&names, |_| (9, 1));
             assert_eq!(bytes.len(), directory_length(&names));
             assert_eq!(bytes[..8], [9, 0, 0, 0, 0, 0, 0, 0]);

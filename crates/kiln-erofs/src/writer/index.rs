@@ -174,7 +174,7 @@ mod tests {
         let pieces = [Piece { start: 0, compressed: true, block: 7, blocks: 1 }];
         let bytes = encode_index(64, &pieces, 12_000, 0, 0);
         let expected = [
-            [0, 0, 0, 0, 0x07, 0, 0, 0],    // header
+            [0, 0, 0, 0, 0x07, 0, 0, 0],          // header
             [0x00, 0x10, 0x01, 0x28, 7, 0, 0, 0], // head; one block
             [0x02, 0x20, 0x00, 0x00, 0, 0, 0, 0], // two back; filler
         ];

@@ -76,8 +76,7 @@ impl Writer<'_> {
     pub(super) fn prepare_inode(&self, number: usize) -> Result<Prepared, Error> {
         let entry = &self.tree.entries()[number];
         let metadata = &entry.node.metadata;
-        let mut prepared =
-            Prepared { xattrs: self.xattrs.area(metadata), ..Prepared::default() };
+        let mut prepared = Prepared { xattrs: self.xattrs.area(metadata), ..Prepared::default() };
         let mut plan = None;
         match &entry.node.kind {
             Kind::Directory(_) => prepared.split(directory_length(&self.names(number))),
@@ -127,10 +126,8 @@ impl Writer<'_> {
     /// Names of a directory with `.` and `..`, sorted.
     fn names(&self, number: usize) -> Vec<Name<'_>> {
         let entry = &self.tree.entries()[number];
-        let mut names = vec![
-            Name { name: b".", inode: number },
-            Name { name: b"..", inode: entry.parent },
-        ];
+        let mut names =
+            vec![Name { name: b".", inode: number }, Name { name: b"..", inode: entry.parent }];
         if let Kind::Directory(children) = &entry.node.kind {
             names.extend(
                 children.iter().map(|(name, &id)| Name { name, inode: self.tree.number(id) }),

@@ -20,9 +20,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::encoder::{Encoder, State};
 use crate::error::Error;
-use crate::format::{
-    BLOCK, COMPAT_CHECKSUM, COMPAT_MTIME, SUPER_OFFSET, Superblock, seal,
-};
+use crate::format::{BLOCK, COMPAT_CHECKSUM, COMPAT_MTIME, SUPER_OFFSET, Superblock, seal};
 use inode::Prepared;
 use meta::{Allocator, configurations, incompatible_features};
 use plan::{ContentPlan, Placement};

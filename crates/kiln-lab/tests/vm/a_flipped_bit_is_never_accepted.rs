@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kiln_lab::virtual_machine::BOOT;
-use kiln_lab::{Error, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
+use kiln_lab::{Error, Failure, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
 
 /// Number of the first slot's partition.
 const SLOT_A: &str = "3";
@@ -22,7 +22,7 @@ const SUPERBLOCK: u64 = 1024;
 const WATCH: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_flipped_bit_in_the_first_block_refuses_the_boot() -> Result<(), Error> {
+fn a_flipped_bit_in_the_first_block_refuses_the_boot() -> Result<(), Failure> {
     let work = WorkDirectory::new("flipped-superblock")?;
     let system = Product::from_environment()?.debian_system(&[])?;
     let disk = system.raw_copy(&work)?;
@@ -34,7 +34,7 @@ fn a_flipped_bit_in_the_first_block_refuses_the_boot() -> Result<(), Error> {
     match machine.expect_any(&["login: ", "Welcome to"], BOOT + WATCH) {
         Ok((_, before)) => panic!("a damaged root was booted:\n{before}"),
         Err(Error::Console { problem, .. }) if problem.contains("ended") => {}
-        Err(other) => return Err(other),
+        Err(other) => return Err(other.into()),
     }
     let shown = machine.shown();
     assert!(shown.contains("verity"), "the console does not say why:\n{shown}");
@@ -42,7 +42,7 @@ fn a_flipped_bit_in_the_first_block_refuses_the_boot() -> Result<(), Error> {
 }
 
 #[test]
-fn a_flipped_bit_in_a_file_is_an_error_and_not_content() -> Result<(), Error> {
+fn a_flipped_bit_in_a_file_is_an_error_and_not_content() -> Result<(), Failure> {
     let work = WorkDirectory::new("flipped-file")?;
     // Without compression the file's bytes can be found on the disk.
     let system = Product::from_environment()?.debian_system(&["--compress", "none"])?;
@@ -58,7 +58,7 @@ fn a_flipped_bit_in_a_file_is_an_error_and_not_content() -> Result<(), Error> {
     assert_ne!(read.status, 0, "changed content was read");
     assert!(read.text.contains("Input/output error"), "{}", read.text);
     machine.succeed("cat /usr/bin/* > /dev/null")?;
-    machine.power_off()
+    Ok(machine.power_off()?)
 }
 
 fn flip(disk: &Path, place: u64) -> Result<(), Error> {

@@ -2,10 +2,10 @@
 //! multi-user, systemd calls it `running`, and no unit has failed.
 
 use kiln_lab::virtual_machine::BOOT;
-use kiln_lab::{Error, Product, VirtualMachine, WorkDirectory, debian, product};
+use kiln_lab::{Failure, Product, VirtualMachine, WorkDirectory, debian, product};
 
 #[test]
-fn boots_to_multi_user_with_no_failed_unit() -> Result<(), Error> {
+fn boots_to_multi_user_with_no_failed_unit() -> Result<(), Failure> {
     let work = WorkDirectory::new("boots")?;
     let system = Product::from_environment()?.debian_system(&[])?;
     let machine = product::machine(&system.disk(&work)?)?;
@@ -17,5 +17,5 @@ fn boots_to_multi_user_with_no_failed_unit() -> Result<(), Error> {
     assert_eq!(failed, "", "failed units");
     assert_eq!(state.text, "running");
     machine.succeed("systemctl is-active multi-user.target")?;
-    machine.power_off()
+    Ok(machine.power_off()?)
 }

@@ -1,10 +1,10 @@
 //! Promise: the root is EROFS on a dm-verity device, and nobody, root included, can write to what
 //! the release brought.
 
-use kiln_lab::{Error, Product, VirtualMachine, WorkDirectory, debian, product};
+use kiln_lab::{Error, Failure, Product, VirtualMachine, WorkDirectory, debian, product};
 
 #[test]
-fn root_is_verity_backed_and_read_only() -> Result<(), Error> {
+fn root_is_verity_backed_and_read_only() -> Result<(), Failure> {
     let work = WorkDirectory::new("verity")?;
     let system = Product::from_environment()?.debian_system(&[])?;
     let machine = product::machine(&system.disk(&work)?)?;
@@ -44,5 +44,5 @@ fn root_is_verity_backed_and_read_only() -> Result<(), Error> {
     let remount = machine.run("sudo -n mount -o remount,rw /")?;
     assert_ne!(remount.status, 0, "the root was remounted for writing");
     machine.succeed(&format!("test \"$(cat /sys/dev/block/{number}/ro)\" = 1"))?;
-    machine.power_off()
+    Ok(machine.power_off()?)
 }

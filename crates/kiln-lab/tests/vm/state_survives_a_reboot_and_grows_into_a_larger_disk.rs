@@ -2,7 +2,7 @@
 //! cut once it was synced, the machine stays the same machine, and when the disk has become larger
 //! meanwhile, the room for it has too.
 
-use kiln_lab::{Error, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
+use kiln_lab::{Error, Failure, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
 
 /// How much the disk grows between the boots, in bytes.
 const GROWTH: u64 = 4 << 30;
@@ -13,7 +13,7 @@ const OVERHEAD: u64 = GROWTH / 8;
 const PLACES: &[&str] = &["/etc/kiln-lab", "/var/lib/kiln-lab", "/home/kiln/kiln-lab"];
 
 #[test]
-fn state_survives_a_reboot_and_grows_into_a_larger_disk() -> Result<(), Error> {
+fn state_survives_a_reboot_and_grows_into_a_larger_disk() -> Result<(), Failure> {
     let work = WorkDirectory::new("state")?;
     let system = Product::from_environment()?.debian_system(&[])?;
     let disk = system.disk(&work)?;
@@ -46,7 +46,7 @@ fn state_survives_a_reboot_and_grows_into_a_larger_disk() -> Result<(), Error> {
         after >= before + GROWTH - OVERHEAD,
         "the disk grew by {GROWTH} bytes, the state from {before} to {after}"
     );
-    machine.power_off()
+    Ok(machine.power_off()?)
 }
 
 /// Size in bytes of the file system that holds /var.

@@ -17,6 +17,8 @@ use crate::path::{Refusal, normalise};
 
 /// Bytes of one extension header; the most that other readers of container layers take.
 const EXTENSION_LIMIT: u64 = 1 << 20;
+/// Bytes after the end of the archive: padding to the largest record any writer uses, far exceeded only by something hidden.
+const TRAILING_LIMIT: u64 = 64 << 20;
 /// Bytes read at once: a few headers of small files.
 const BUFFER: usize = 128 << 10;
 
@@ -372,7 +374,7 @@ impl<'r> TarReader<'r> {
 
     /// Reads what follows the end of the archive, so that whoever checks the digest sees every byte.
     pub(crate) fn drain(&mut self) -> Result<(), Error> {
-        let mut left = self.limits.total_bytes;
+        let mut left = TRAILING_LIMIT;
         loop {
             let count = match self.source.fill_buf() {
                 Ok(buffer) => buffer.len(),
@@ -382,9 +384,9 @@ impl<'r> TarReader<'r> {
             if count == 0 {
                 return Ok(());
             }
-            left = left.checked_sub(count as u64).ok_or_else(|| {
-                self.limit("bytes after the end of its archive", self.limits.total_bytes)
-            })?;
+            left = left
+                .checked_sub(count as u64)
+                .ok_or_else(|| self.limit("bytes after the end of its archive", TRAILING_LIMIT))?;
             self.consume(count);
         }
     }

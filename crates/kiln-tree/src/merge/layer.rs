@@ -63,11 +63,12 @@ enum Meaning {
 
 fn meaning(path: &[u8]) -> Result<Meaning, &'static str> {
     let Some((parent, name)) = split_last(path) else { return Ok(Meaning::File) };
-    for directory in components(parent).filter(|name| name.starts_with(WHITEOUT)) {
-        if directory.starts_with(WHITEOUT_META) {
-            return Ok(Meaning::Nothing);
-        }
-        return Err("it lies below a whiteout");
+    if let Some(directory) = components(parent).find(|name| name.starts_with(WHITEOUT)) {
+        return if directory.starts_with(WHITEOUT_META) {
+            Ok(Meaning::Nothing)
+        } else {
+            Err("it lies below a whiteout")
+        };
     }
     if name == OPAQUE {
         return Ok(Meaning::Opaque(parent.to_vec()));

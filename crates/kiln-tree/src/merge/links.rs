@@ -135,10 +135,9 @@ impl Tree {
             kept[child.index()] = true;
         });
         let mut numbers = vec![NodeId::ROOT; self.nodes.len()];
-        let mut next = 0;
-        for (number, _) in numbers.iter_mut().zip(&kept).filter(|(_, kept)| **kept) {
+        let kept_numbers = numbers.iter_mut().zip(&kept).filter(|(_, kept)| **kept);
+        for (next, (number, _)) in (0..).zip(kept_numbers) {
             *number = NodeId(next);
-            next += 1;
         }
         let mut position = 0;
         self.nodes.retain(|_| {

@@ -5,7 +5,6 @@
 
 pub(crate) mod build;
 pub(crate) mod completion;
-pub(crate) mod inspect;
 pub(crate) mod manual;
 pub(crate) mod run;
 
@@ -20,7 +19,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Build(arguments) => build::run(*arguments, quiet, verbose),
         Verb::Run(arguments) => run::run(arguments, quiet),
-        Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Completion(arguments) => completion::run(&arguments),
         Verb::Manual(arguments) => manual::run(&arguments),
     }

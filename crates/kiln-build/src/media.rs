@@ -1,0 +1,121 @@
+//! Disks of a release: what goes where.
+//!
+//! A built disk carries the ESP and slot A; the first boot adds the rest, because only the machine
+//! knows how large its disk is. The qcow2 disk is larger than its contents from the start, so that
+//! a virtual machine has room without anybody growing it.
+
+use std::fs::File;
+
+use kiln_disk::fat::{FatFile, format_filesystem};
+use kiln_disk::gpt;
+use kiln_disk::layout::{self, BuildOptions as LayoutOptions};
+use kiln_disk::{Guid, PartitionEntry};
+
+use crate::output::Outputs;
+use crate::pipeline::identifier;
+use crate::{BuildOptions, Error, format_size};
+
+/// Label of the ESP's file system: 11 bytes, padded (FAT specification, BS_VolLab).
+const ESP_LABEL: &[u8; 11] = b"KILN-ESP   ";
+
+/// systemd-boot's configuration. No `default` line: the newest good entry must win by itself.
+const LOADER_CONFIGURATION: &str = "timeout 0\nconsole-mode keep\neditor no\n";
+
+/// Virtual size of a qcow2 disk in bytes: room for both slots, recovery and a few GiB of state.
+/// The file holds only what is written.
+const QCOW2_VIRTUAL_LENGTH: u64 = 16 << 30;
+
+/// What a disk carries.
+#[derive(Debug)]
+pub(crate) struct DiskContents<'a> {
+    /// The boot file's path in the ESP.
+    pub(crate) boot_path: String,
+    pub(crate) boot_file: &'a [u8],
+    /// The boot loader's path in the ESP.
+    pub(crate) loader_path: &'a str,
+    pub(crate) loader: &'a [u8],
+    /// The root image with its hash tree.
+    pub(crate) root: &'a File,
+    /// Its length in bytes.
+    pub(crate) root_length: u64,
+    /// What every identifier of the disk is derived from.
+    pub(crate) root_hash: &'a [u8; 32],
+}
+
+/// Writes the disks that the options ask for.
+pub(crate) fn write(
+    outputs: &mut Outputs,
+    name: &str,
+    contents: &DiskContents<'_>,
+    options: &BuildOptions,
+) -> Result<(), Error> {
+    if !options.formats.raw && !options.formats.qcow2 {
+        return Ok(());
+    }
+    let table = table(contents, options)?;
+    let length = table.disk_sectors.saturating_mul(u64::from(table.sector_size));
+    // The qcow2 disk is made from the raw one, which then may have to go without a name.
+    let raw = if options.formats.raw {
+        outputs.create(&format!("{name}.raw"))?
+    } else {
+        outputs.spool()?
+    };
+    let esp = placed(&table, layout::ESP)?;
+    let files = [
+        FatFile { path: contents.loader_path, bytes: contents.loader },
+        FatFile { path: "loader/loader.conf", bytes: LOADER_CONFIGURATION.as_bytes() },
+        FatFile { path: &contents.boot_path, bytes: contents.boot_file },
+    ];
+    let esp_chunks = format_filesystem(
+        esp.length(table.sector_size),
+        table.sector_size,
+        volume_id(contents.root_hash),
+        ESP_LABEL,
+        &files,
+    )?;
+    let slot = placed(&table, layout::ROOT_A)?;
+    let mut disk = kiln_media::raw::RawDisk::create(&raw, length)?;
+    for write in gpt::create(&table)? {
+        disk.write(write.offset, &write.bytes)?;
+    }
+    let esp_start = esp.offset(table.sector_size);
+    for (offset, bytes) in &esp_chunks {
+        disk.write(esp_start + offset, bytes)?;
+    }
+    disk.copy(slot.offset(table.sector_size), contents.root, contents.root_length)?;
+    if options.formats.qcow2 {
+        let file = outputs.create(&format!("{name}.qcow2"))?;
+        kiln_media::qcow2::write(&raw, &file, length.max(QCOW2_VIRTUAL_LENGTH))?;
+    }
+    Ok(())
+}
+
+fn table(contents: &DiskContents<'_>, options: &BuildOptions) -> Result<gpt::Gpt, Error> {
+    let guid = |purpose| Guid(identifier(purpose, contents.root_hash));
+    let layout_options = LayoutOptions {
+        sector_size: options.sector_size,
+        esp_length: options.esp_size,
+        slot_length: options.slot_size,
+        disk_guid: guid("disk"),
+        esp_guid: guid("esp"),
+        root_a_guid: guid("root-a"),
+    };
+    layout::built_image(contents.root_length, &layout_options).map_err(|error| match error {
+        kiln_disk::Error::SlotTooSmall { image, slot } => {
+            Error::SlotTooSmall { needed: format_size(image), slot: format_size(slot) }
+        }
+        other => other.into(),
+    })
+}
+
+fn placed(table: &gpt::Gpt, role: layout::Role) -> Result<&PartitionEntry, Error> {
+    table.named(role.name).map(|(_, entry)| entry).ok_or_else(|| Error::Layer {
+        path: role.name.to_owned(),
+        reason: "the layout has no such partition".to_owned(),
+    })
+}
+
+fn volume_id(root_hash: &[u8; 32]) -> u32 {
+    let [a, b, c, d, ..] = identifier("esp volume", root_hash);
+    u32::from_le_bytes([a, b, c, d])
+}

@@ -1,0 +1,72 @@
+//! The order of a boot, from the kernel's start to systemd's.
+
+use crate::cmdline::{CommandLine, Mode};
+use crate::console::{self, note, note_time};
+use crate::devices::Devices;
+use crate::error::file;
+use crate::modules::Modules;
+use crate::root::SYSROOT;
+use crate::{Error, disks, early, handover, identity, overlay, root, state};
+use std::convert::Infallible;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Facts of this boot for the programs that follow.
+const FACTS: &str = "/run/kiln/boot";
+
+/// Boots the machine. Returns only when that failed and the restart was refused.
+pub fn run() -> ExitCode {
+    if !kiln_sys::machine::is_first_process() {
+        // Nothing of this may ever run on a living system.
+        return ExitCode::FAILURE;
+    }
+    console::install_guards();
+    let Err(error) = boot();
+    console::give_up(&error);
+    ExitCode::FAILURE
+}
+
+fn boot() -> Result<Infallible, Error> {
+    early::mount_kernel_file_systems()?;
+    let text = fs::read("/proc/cmdline").map_err(file("read", "/proc/cmdline"))?;
+    let line = CommandLine::parse(&String::from_utf8_lossy(&text))?;
+    let modules = Modules::open(Path::new("/"))?;
+    let mut devices = Devices::open(modules)?;
+    early::mount_variables();
+
+    let mut disk = disks::find(&mut devices)?;
+    disks::announce(&disk);
+    if let Err(error) = disk.tell_kernel() {
+        // Without partitions of the kernel the root can still be reached through a loop device.
+        note(&error.sentence());
+    }
+    let partition = root::mount_verified(&disk, &line)?;
+    note_time(&format!("root verified on {partition} at"));
+    let sysroot = Path::new(SYSROOT);
+    let program = handover::choose(sysroot, line.init.as_deref())?;
+
+    state::mount_state(&mut disk, &line)?;
+    state::forget_failure();
+    overlay::mount_writable(sysroot, &line.root.root)?;
+    identity::establish(sysroot)?;
+    note_time("state mounted at");
+    write_facts(&line, &disk.node, &partition)?;
+    drop((devices, disk));
+    handover::leave(&program)
+}
+
+/// `key=value` lines: which root runs from where.
+fn write_facts(line: &CommandLine, disk: &str, partition: &str) -> Result<(), Error> {
+    let mode = match line.mode {
+        Mode::System => "system",
+        Mode::Recovery => "recovery",
+    };
+    let root = line.root.root;
+    let text = format!("root={root}\nmode={mode}\ndisk={disk}\npartition={partition}\n");
+    let path = Path::new(FACTS);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(file("create", folder))?;
+    }
+    fs::write(path, text).map_err(file("write", path))
+}

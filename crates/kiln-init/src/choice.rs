@@ -1,0 +1,176 @@
+//! Which disk is ours, and which of its partitions to try: pure decisions.
+//!
+//! A wrong guess about the disk would complete and format somebody else's, so two candidates are an
+//! error that names both. The loader's word counts more than names on disks, because it comes from
+//! the firmware of this very start.
+
+use crate::Error;
+use crate::cmdline::Mode;
+use kiln_disk::layout::{RECOVERY, ROOT_A, ROOT_B, Role};
+use kiln_disk::{Gpt, Guid};
+
+/// A disk with a partition table, as far as the choice needs it.
+#[derive(Clone, Debug)]
+pub struct Candidate<'table> {
+    /// Its device node.
+    pub name: &'table str,
+    /// Its table.
+    pub table: &'table Gpt,
+}
+
+/// What the loader's variable `LoaderDevicePartUUID` holds (systemd boot loader interface): four
+/// bytes of attributes, then a GUID in UTF-16. `None` for any other content.
+#[must_use]
+pub fn loader_partition(variable: &[u8]) -> Option<Guid> {
+    let units: Vec<u16> = variable
+        .get(4..)?
+        .chunks_exact(2)
+        .map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8)
+        .take_while(|&unit| unit != 0)
+        .collect();
+    String::from_utf16(&units).ok()?.to_ascii_lowercase().parse().ok()
+}
+
+/// Whether a table has one of Kiln's roots, by name and type together.
+fn carries_kiln(table: &Gpt) -> bool {
+    [ROOT_A, ROOT_B, RECOVERY].iter().any(|&role| find(table, role).is_some())
+}
+
+fn find(table: &Gpt, role: Role) -> Option<u32> {
+    let (number, partition) = table.named(role.name)?;
+    (partition.type_guid == role.type_guid).then_some(number)
+}
+
+/// Index of the boot disk, if it is there.
+///
+/// With `loader` only the disk with that partition counts, unless `last_resort`: then, as without
+/// `loader` (BIOS, direct kernel start, started from another medium), any disk of ours does.
+///
+/// # Errors
+/// [`Error::TwoBootDisks`].
+pub fn boot_disk(
+    disks: &[Candidate<'_>],
+    loader: Option<Guid>,
+    last_resort: bool,
+) -> Result<Option<usize>, Error> {
+    if let Some(guid) = loader {
+        let named = only(disks, |table| {
+            table.partitions.values().any(|partition| partition.guid == guid) && carries_kiln(table)
+        })?;
+        if named.is_some() || !last_resort {
+            return Ok(named);
+        }
+    }
+    only(disks, carries_kiln)
+}
+
+fn only(disks: &[Candidate<'_>], fits: impl Fn(&Gpt) -> bool) -> Result<Option<usize>, Error> {
+    let mut found = disks.iter().enumerate().filter(|(_, disk)| fits(disk.table));
+    match (found.next(), found.next()) {
+        (Some((_, first)), Some((_, second))) => Err(Error::TwoBootDisks {
+            first: first.name.to_owned(),
+            second: second.name.to_owned(),
+        }),
+        (first, _) => Ok(first.map(|(index, _)| index)),
+    }
+}
+
+/// Numbers of the partitions that may hold the root, in the order in which to try them.
+#[must_use]
+pub fn root_partitions(table: &Gpt, mode: Mode) -> Vec<u32> {
+    let roles: &[Role] = match mode {
+        Mode::System => &[ROOT_A, ROOT_B],
+        Mode::Recovery => &[RECOVERY, ROOT_A, ROOT_B],
+    };
+    roles.iter().filter_map(|&role| find(table, role)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_disk::PartitionEntry;
+    use kiln_disk::layout::ESP;
+
+    fn table(roles: &[(Role, u8)]) -> Gpt {
+        let mut table = Gpt::empty(512, 1 << 30, Guid([9; 16])).unwrap();
+        for (index, &(role, guid)) in roles.iter().enumerate() {
+            let first_lba = 4096 * (index as u64 + 1);
+            let partition = PartitionEntry {
+                type_guid: role.type_guid,
+                guid: Guid([guid; 16]),
+                first_lba,
+                last_lba: first_lba + 2047,
+                attributes: 0,
+                name: role.name.into(),
+            };
+            table.partitions.insert(role.number, partition);
+        }
+        table
+    }
+
+    #[test]
+    fn the_loader_decides_and_two_candidates_are_refused() {
+        let ours = table(&[(ESP, 1), (ROOT_A, 2)]);
+        let other = table(&[(ESP, 3), (ROOT_A, 4)]);
+        let foreign = table(&[(ESP, 5)]);
+        let disks = |tables: &[&'static str]| -> Vec<Candidate<'_>> {
+            tables
+                .iter()
+                .map(|name| Candidate {
+                    name,
+                    table: match *name {
+                        "ours" => &ours,
+                        "other" => &other,
+                        _ => &foreign,
+                    },
+                })
+                .collect()
+        };
+        let guid = |byte| Some(Guid([byte; 16]));
+        type Case = (&'static [&'static str], Option<Guid>, bool, Result<Option<usize>, ()>);
+        let cases: [Case; 10] = [
+            (&["ours"], None, false, Ok(Some(0))),
+            (&["foreign", "ours"], None, false, Ok(Some(1))),
+            (&["foreign"], None, true, Ok(None)),
+            (&["ours", "other"], None, false, Err(())),
+            (&["ours", "other"], guid(3), false, Ok(Some(1))),
+            (&["ours", "other"], guid(7), false, Ok(None)),
+            (&["ours", "other"], guid(7), true, Err(())),
+            (&["ours"], guid(7), true, Ok(Some(0))),
+            (&["foreign"], guid(5), true, Ok(None)),
+            (&["ours", "ours"], guid(1), false, Err(())),
+        ];
+        for (names, loader, last_resort, expected) in cases {
+            let chosen = boot_disk(&disks(names), loader, last_resort).map_err(drop);
+            assert_eq!(chosen, expected, "{names:?} {loader:?} {last_resort}");
+        }
+        let error = boot_disk(&disks(&["ours", "other"]), None, false).unwrap_err().to_string();
+        assert!(error.contains("ours") && error.contains("other"), "{error}");
+    }
+
+    #[test]
+    fn candidates_follow_the_mode_and_need_name_and_type() {
+        let full = table(&[(ROOT_A, 1), (ROOT_B, 2), (RECOVERY, 3)]);
+        assert_eq!(root_partitions(&full, Mode::System), [ROOT_A.number, ROOT_B.number]);
+        let recovery = [RECOVERY.number, ROOT_A.number, ROOT_B.number];
+        assert_eq!(root_partitions(&full, Mode::Recovery), recovery);
+        let mut wrong = full.clone();
+        if let Some(slot) = wrong.partitions.get_mut(&ROOT_A.number) {
+            slot.type_guid = ESP.type_guid;
+        }
+        assert_eq!(root_partitions(&wrong, Mode::System), [ROOT_B.number]);
+        assert!(root_partitions(&table(&[(ESP, 1)]), Mode::Recovery).is_empty());
+    }
+
+    #[test]
+    fn the_loaders_variable_is_utf16_behind_attributes() {
+        let text = "4A67B082-0A4C-41CF-B6C7-440B29BB8C4F";
+        let mut variable = vec![6, 0, 0, 0];
+        variable.extend(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+        let expected: Guid = text.to_ascii_lowercase().parse().unwrap();
+        assert_eq!(loader_partition(&variable), Some(expected));
+        for damaged in [&variable[..3], &variable[..20], &[][..], &[0xff; 90]] {
+            assert_eq!(loader_partition(damaged), None, "{damaged:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Telling people: short lines in the kernel log, and the last sentence of a boot that failed.
+//!
+//! The kernel log reaches every console and survives in `dmesg`, so it is the one channel. Only when
+//! it is not there, or tuned so low that it shows nothing, the consoles are written directly.
+
+use crate::Error;
+use std::fs;
+use std::io::Write;
+use std::time::Duration;
+
+/// How long a failure stays readable before the restart.
+const READING_TIME: Duration = Duration::from_secs(10);
+/// How long a whole boot may take in here: formatting a large disk on slow storage fits easily.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// Kernel log levels, linux/kern_levels.h.
+const CRITICAL: u8 = 2;
+const NOTICE: u8 = 5;
+
+/// Writes one line to the kernel log. Nothing is done if that fails: there is nobody to tell.
+pub fn note(text: &str) {
+    let _ = log(NOTICE, text);
+}
+
+/// One line with the time since the kernel started, in milliseconds.
+pub fn note_time(text: &str) {
+    let time = kiln_sys::machine::since_start().as_millis();
+    note(&format!("{text} {time} ms"));
+}
+
+fn log(level: u8, text: &str) -> std::io::Result<()> {
+    // One write is one record; longer ones than about 900 bytes are refused by the kernel.
+    let text: String = text.chars().take(800).collect();
+    let mut file = fs::File::options().write(true).open("/dev/kmsg")?;
+    file.write_all(format!("<{level}>kiln-init: {text}\n").as_bytes())
+}
+
+/// Ends the boot: says why on every console, records it, waits, restarts.
+pub fn give_up(error: &Error) {
+    give_up_with(&error.sentence());
+}
+
+/// [`give_up`] with a sentence that is ready.
+fn give_up_with(sentence: &str) {
+    let text = format!("boot failed: {sentence}; restarting in {} s", READING_TIME.as_secs());
+    let logged = log(CRITICAL, &text).is_ok();
+    let shown = fs::read_to_string("/proc/sys/kernel/printk").is_ok_and(|text| log_shows(&text));
+    if !(logged && shown) {
+        let consoles = fs::read_to_string("/proc/consoles").unwrap_or_default();
+        for name in console_names(&consoles) {
+            if let Ok(mut console) = fs::File::options().write(true).open(name) {
+                let _ = console.write_all(format!("\r\nkiln-init: {text}\r\n").as_bytes());
+            }
+        }
+    }
+    crate::state::record_failure(&text);
+    std::thread::sleep(READING_TIME);
+    kiln_sys::machine::write_back();
+    // If even this fails, the return from `run` ends the first process, and the kernel panics and
+    // restarts by `panic=`.
+    let _ = kiln_sys::machine::restart();
+}
+
+/// Whether a critical record is shown, by the first number of `/proc/sys/kernel/printk`.
+fn log_shows(text: &str) -> bool {
+    let level = text.split_ascii_whitespace().next().and_then(|word| word.parse::<u8>().ok());
+    level.is_some_and(|level| level > CRITICAL)
+}
+
+/// Device paths from `/proc/consoles` (Documentation/filesystems/proc.rst), at least `/dev/console`.
+fn console_names(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().next())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .map(|name| format!("/dev/{name}"))
+        .collect();
+    if names.is_empty() {
+        names.push("/dev/console".into());
+    }
+    names
+}
+
+/// Makes panics end like errors, and starts the deadline for the whole boot. The thread dies with
+/// the exec of the next first process.
+pub fn install_guards() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        give_up(&Error::Internal(place.unwrap_or_default()));
+    }));
+    let started = std::thread::Builder::new().stack_size(64 << 10).spawn(|| {
+        std::thread::sleep(DEADLINE);
+        give_up_with("no progress for 10 minutes");
+    });
+    if started.is_err() {
+        note("no deadline: cannot start a thread");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consoles_are_listed_by_the_kernel() {
+        let text = "tty0                 -WU (EC  p  )    4:7\nttyS0                -W- (E   p a)    4:64\n";
+        assert_eq!(console_names(text), ["/dev/tty0", "/dev/ttyS0"]);
+        assert_eq!(console_names(""), ["/dev/console"]);
+        assert_eq!(console_names("../x y\n"), ["/dev/console"]);
+    }
+
+    #[test]
+    fn the_log_level_tells_whether_the_log_is_seen() {
+        let cases = [("7\t4\t1\t7\n", true), ("3 4 1 7", true), ("2 4 1 7", false), ("", false)];
+        for (text, expected) in cases {
+            assert_eq!(log_shows(text), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Devices: what is there already, and what the kernel announces later.
+//!
+//! The order matters: the listener is opened first, then `/sys` is walked once. Whatever appears in
+//! between is announced, whatever was there before is found; loading a module twice is harmless.
+
+use crate::Error;
+use crate::modules::Modules;
+use kiln_sys::uevent::{Heard, Listener};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Where the kernel shows its tree of devices.
+const TREE: &str = "/sys/devices";
+/// Deepest nesting that is walked; real trees have about 20 levels. Links are never followed.
+const DEPTH_MAXIMUM: usize = 64;
+/// Longest wait for one announcement before the disks are looked at again anyway, because media can
+/// change without one.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The machine's devices, and the modules that they need.
+#[derive(Debug)]
+pub struct Devices {
+    listener: Listener,
+    modules: Modules,
+}
+
+impl Devices {
+    /// Starts listening, then loads modules: those of every boot, then those for what is there.
+    ///
+    /// # Errors
+    /// The kernel gives no listener.
+    pub fn open(mut modules: Modules) -> Result<Self, Error> {
+        let listener = Listener::open()?;
+        modules.load_always();
+        let mut devices = Self { listener, modules };
+        devices.look_everywhere();
+        Ok(devices)
+    }
+
+    fn look_everywhere(&mut self) {
+        let mut found = Vec::new();
+        collect(Path::new(TREE), DEPTH_MAXIMUM, &mut found);
+        found.sort_unstable();
+        found.dedup();
+        for modalias in found {
+            self.modules.load_for(&modalias);
+        }
+    }
+
+    /// Waits until something changed that could have brought a disk, and loads modules on the way;
+    /// returns at `deadline` at the latest.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub fn wait(&mut self, deadline: Instant) -> Result<(), Error> {
+        let mut patience = deadline.saturating_duration_since(Instant::now()).min(LOOK_AGAIN);
+        loop {
+            match self.listener.wait(patience)? {
+                Heard::Nothing => return Ok(()),
+                Heard::Lost => self.look_everywhere(),
+                Heard::Event(event) => {
+                    if let Some(modalias) = event.modalias.filter(|_| event.action != "remove") {
+                        self.modules.load_for(&modalias);
+                    }
+                    if event.subsystem == "block" {
+                        // Take the rest of the burst along, then look.
+                        patience = Duration::ZERO;
+                    }
+                }
+            }
+            if Instant::now() >= deadline {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Adds the content of every `modalias` file below `folder`.
+fn collect(folder: &Path, depth: usize, found: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() && depth > 0 {
+            collect(&entry.path(), depth - 1, found);
+        } else if kind.is_file()
+            && entry.file_name() == "modalias"
+            && let Ok(text) = fs::read_to_string(entry.path())
+            && !text.trim_end().is_empty()
+        {
+            found.push(text.trim_end().to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_modalias_is_found_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("pci0/0000:00:01.0/virtio0");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("modalias"), "virtio:d2v1\n").unwrap();
+        fs::write(deep.join("uevent"), "x").unwrap();
+        fs::write(folder.path().join("pci0/modalias"), "\n").unwrap();
+        std::os::unix::fs::symlink("..", deep.join("subsystem")).unwrap();
+        let mut found = Vec::new();
+        collect(folder.path(), DEPTH_MAXIMUM, &mut found);
+        assert_eq!(found, ["virtio:d2v1"]);
+        found.clear();
+        collect(folder.path(), 1, &mut found);
+        assert!(found.is_empty());
+    }
+}

@@ -1,0 +1,219 @@
+//! Disks as the kernel shows them, their tables, and the nodes of their partitions.
+
+use crate::Error;
+use crate::choice::{Candidate, boot_disk, loader_partition};
+use crate::console::note;
+use crate::devices::Devices;
+use crate::error::file;
+use crate::kernel_table::{Change, changes};
+use kiln_disk::gpt::{self, Located};
+use kiln_disk::{BlockDevice, FileDevice, Gpt, Guid};
+use kiln_sys::block::{self, Extent};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long disks may take to appear. Slow RAID controllers need about 20 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for the disk that the loader named before any disk of ours will do.
+const LOADER_PATIENCE: Duration = Duration::from_secs(5);
+/// All block devices, partitions included.
+const CLASS: &str = "/sys/class/block";
+/// The variable in which the loader says where it was started from (boot loader interface).
+const LOADER_VARIABLE: &str =
+    "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// sysfs counts in units of 512 bytes, whatever the sector size.
+const SYSFS_UNIT: u64 = 512;
+/// Kinds of block devices that are never a boot disk.
+const NO_DISKS: [&str; 6] = ["loop", "ram", "zram", "dm-", "md", "fd"];
+
+/// The boot disk.
+#[derive(Debug)]
+pub struct Disk {
+    /// Name in sysfs, such as `vda`.
+    name: String,
+    /// Device node.
+    pub node: String,
+    /// The open disk, for reading.
+    pub device: FileDevice,
+    /// Its partition table and where that was found.
+    pub located: Located,
+}
+
+/// Waits for the boot disk.
+///
+/// # Errors
+/// [`Error::NoBootDisk`] after 30 s, [`Error::TwoBootDisks`].
+pub fn find(devices: &mut Devices) -> Result<Disk, Error> {
+    let loader = fs::read(LOADER_VARIABLE).ok().and_then(|bytes| loader_partition(&bytes));
+    let start = Instant::now();
+    let deadline = start + PATIENCE;
+    loop {
+        let last_resort = start.elapsed() >= LOADER_PATIENCE;
+        if let Some(disk) = look(loader, last_resort)? {
+            return Ok(disk);
+        }
+        if Instant::now() >= deadline {
+            let seen = disk_names().join(" ");
+            let seen = if seen.is_empty() { "none".into() } else { seen };
+            return Err(Error::NoBootDisk { seconds: PATIENCE.as_secs(), seen });
+        }
+        devices.wait(deadline)?;
+    }
+}
+
+fn look(loader: Option<Guid>, last_resort: bool) -> Result<Option<Disk>, Error> {
+    let mut disks: Vec<Disk> = disk_names().into_iter().filter_map(open).collect();
+    let candidates: Vec<Candidate<'_>> = disks
+        .iter()
+        .map(|disk| Candidate { name: &disk.node, table: &disk.located.table })
+        .collect();
+    let chosen = boot_disk(&candidates, loader, last_resort)?;
+    Ok(chosen.map(|index| disks.swap_remove(index)))
+}
+
+/// Names of whole disks, sorted.
+fn disk_names() -> Vec<String> {
+    let Ok(entries) = fs::read_dir(CLASS) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !NO_DISKS.iter().any(|kind| name.starts_with(kind)))
+        .filter(|name| !Path::new(CLASS).join(name).join("partition").exists())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// A disk with a readable table; anything else is none of ours.
+fn open(name: String) -> Option<Disk> {
+    let node = node_of(&name);
+    let file = File::open(&node).ok()?;
+    let sector_size = block::sector_size(&file, &node).ok()?;
+    let device = FileDevice::new(file, sector_size).ok()?;
+    let located = gpt::read(&device).ok()?;
+    Some(Disk { name, node, device, located })
+}
+
+/// sysfs writes slashes of device names as exclamation marks (`cciss!c0d0`).
+fn node_of(name: &str) -> String {
+    format!("/dev/{}", name.replace('!', "/"))
+}
+
+impl Disk {
+    /// Length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.device.length()
+    }
+
+    /// The adapter for `map_err` on errors of the table.
+    pub(crate) fn failed(&self) -> impl FnOnce(kiln_disk::Error) -> Error {
+        let disk = self.node.clone();
+        move |source| Error::Disk { disk, source }
+    }
+
+    /// Replaces the table on the disk, safely against power loss, and tells the kernel.
+    ///
+    /// # Errors
+    /// The table is refused or the disk fails. The disk then has the old or the new table.
+    pub fn replace_table(&mut self, new: &Gpt) -> Result<(), Error> {
+        let writes = gpt::update(&self.located, new).map_err(self.failed())?;
+        let failed = |source| Error::Table { disk: self.node.clone(), source };
+        let file = File::options().read(true).write(true).open(&self.node).map_err(failed)?;
+        let mut device = FileDevice::new(file, self.device.sector_size()).map_err(failed)?;
+        kiln_disk::apply(&mut device, &writes).map_err(failed)?;
+        self.located = gpt::read(&device).map_err(self.failed())?;
+        self.tell_kernel()
+    }
+
+    /// Makes the kernel know all partitions of the table.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn tell_kernel(&self) -> Result<(), Error> {
+        let known: Vec<Extent> = self.known().into_iter().map(|(_, extent)| extent).collect();
+        for change in changes(&self.located.table, &known) {
+            let disk = self.device.file();
+            match change {
+                Change::Remove(number) => block::remove_partition(disk, number, &self.node)?,
+                Change::Resize(extent) => block::resize_partition(disk, extent, &self.node)?,
+                Change::Add(extent) => block::add_partition(disk, extent, &self.node)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Device node of a partition, if the kernel knows it.
+    #[must_use]
+    pub fn partition_node(&self, number: u32) -> Option<String> {
+        self.known()
+            .into_iter()
+            .find(|(_, extent)| extent.number == number)
+            .map(|(name, _)| node_of(&name))
+    }
+
+    /// Partitions that the kernel knows, with their names in sysfs.
+    fn known(&self) -> Vec<(String, Extent)> {
+        let folder = Path::new(CLASS).join(&self.name);
+        let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| {
+                let extent = read_extent(&entry.path())?;
+                Some((entry.file_name().into_string().ok()?, extent))
+            })
+            .collect()
+    }
+}
+
+/// A partition from its folder in sysfs (Documentation/ABI/stable/sysfs-block).
+fn read_extent(folder: &Path) -> Option<Extent> {
+    let number = |name: &str| -> Option<u64> {
+        fs::read_to_string(folder.join(name)).ok()?.trim_end().parse().ok()
+    };
+    Some(Extent {
+        number: u32::try_from(number("partition")?).ok()?,
+        offset: number("start")?.checked_mul(SYSFS_UNIT)?,
+        length: number("size")?.checked_mul(SYSFS_UNIT)?,
+    })
+}
+
+/// `major:minor` of a device node, as device-mapper tables want it; links are resolved.
+pub(crate) fn device_number(node: &str) -> Result<String, Error> {
+    let real: PathBuf = fs::canonicalize(node).map_err(file("resolve", node))?;
+    let name = real.to_string_lossy().trim_start_matches("/dev/").replace('/', "!");
+    let path = Path::new(CLASS).join(name).join("dev");
+    let text = fs::read_to_string(&path).map_err(file("read", &path))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Notes which disk was chosen.
+pub(crate) fn announce(disk: &Disk) {
+    let sectors = disk.located.table.sector_size;
+    note(&format!("boot disk {} ({} MiB, {sectors}-byte sectors)", disk.node, disk.length() >> 20));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_read_from_sysfs_units() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read_extent(folder.path()), None);
+        for (name, text) in [("partition", "3\n"), ("start", "2048\n"), ("size", "8\n")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let expected = Extent { number: 3, offset: 1 << 20, length: 4096 };
+        assert_eq!(read_extent(folder.path()), Some(expected));
+        fs::write(folder.path().join("size"), u64::MAX.to_string()).unwrap();
+        assert_eq!(read_extent(folder.path()), None);
+    }
+
+    #[test]
+    fn names_become_nodes() {
+        assert_eq!(node_of("vda"), "/dev/vda");
+        assert_eq!(node_of("cciss!c0d0"), "/dev/cciss/c0d0");
+    }
+}

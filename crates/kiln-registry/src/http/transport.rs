@@ -1,0 +1,218 @@
+//! One HTTP GET or POST: schemes, redirects, time-outs. Knows nothing of registries.
+//!
+//! Redirects are followed here and not by the HTTP library, to hold the two rules that matter: the
+//! `Authorization` header and client certificates stay with their host, and no redirect leads to
+//! plain HTTP unless that host was listed.
+
+use std::fmt;
+use std::io::Read;
+
+use ureq::http::{Response, header};
+use ureq::{Agent, Body};
+
+use super::certificates::tls_config;
+use super::retry::{Failure, is_passing, parse_retry_after};
+use crate::digest::shorten;
+use crate::{Error, Network};
+
+/// Redirects followed for one request.
+const REDIRECTS: usize = 5;
+/// Bytes of a failure's body that are looked at for a message.
+const MESSAGE_BYTES: u64 = 4096;
+/// What servers see.
+const USER_AGENT: &str = concat!("kiln/", env!("CARGO_PKG_VERSION"));
+
+/// Headers of one request.
+#[derive(Default, Clone)]
+pub(super) struct Headers<'a> {
+    pub(super) accept: Option<&'a str>,
+    pub(super) authorization: Option<&'a str>,
+    /// First byte wanted, zero for all.
+    pub(super) from: u64,
+}
+
+/// Connections to one registry host and whatever it redirects to.
+pub(super) struct Transport {
+    /// `https://host` or, where allowed, `http://host`.
+    pub(super) base: String,
+    agent: Agent,
+    /// For other hosts: without this host's certificates.
+    foreign: Agent,
+    pub(super) network: Network,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Transport").field(&self.base).finish()
+    }
+}
+
+impl Transport {
+    pub(super) fn new(host: &str, network: &Network) -> Result<Self, Error> {
+        let agent = |host| {
+            let builder = Agent::config_builder()
+                .tls_config(tls_config(host, network)?)
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(USER_AGENT)
+                .timeout_connect(Some(network.connect_timeout))
+                .timeout_recv_response(Some(network.response_timeout))
+                .timeout_per_read(Some(network.read_timeout));
+            Ok(Agent::new_with_config(builder.build()))
+        };
+        // The default host serves its API under another name.
+        let served_by = if host == "docker.io" { "registry-1.docker.io" } else { host };
+        let scheme = if is_listed(served_by, network) { "http" } else { "https" };
+        Ok(Self {
+            base: format!("{scheme}://{served_by}"),
+            agent: agent(Some(host))?,
+            foreign: agent(None)?,
+            network: network.clone(),
+        })
+    }
+
+    /// GETs `url`, through redirects. Answers from 400 on are failures.
+    pub(super) fn get(&self, url: &str, headers: &Headers<'_>) -> Result<Response<Body>, Failure> {
+        let mut url = url.to_owned();
+        let mut headers = headers.clone();
+        for _ in 0..=REDIRECTS {
+            let origin = self.allowed_origin(&url)?.to_owned();
+            let mut request = self.agent_for(&origin).get(&url);
+            if let Some(accept) = headers.accept {
+                request = request.header(header::ACCEPT, accept);
+            }
+            if let Some(authorization) = headers.authorization {
+                request = request.header(header::AUTHORIZATION, authorization);
+            }
+            if headers.from > 0 {
+                request = request.header(header::RANGE, format!("bytes={}-", headers.from));
+            }
+            let response = request.call().map_err(|error| broken(&url, error))?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return checked(&url, response);
+            }
+            let target = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
+            let target = match target {
+                Some(path) if path.starts_with('/') && !path.starts_with("//") => {
+                    format!("{origin}{path}")
+                }
+                Some(target) if origin_of(target).is_some() => target.to_owned(),
+                _ => return Err(unusable(&url, "it redirects to nowhere").into()),
+            };
+            if origin_of(&target) != Some(&origin) {
+                headers.authorization = None;
+            }
+            url = target;
+        }
+        Err(unusable(&url, "it redirects too often").into())
+    }
+
+    /// POSTs a form; redirects are failures, because a form may hold a secret.
+    pub(super) fn post(&self, url: &str, form: &str) -> Result<Response<Body>, Failure> {
+        let origin = self.allowed_origin(url)?;
+        let request = self
+            .agent_for(origin)
+            .post(url)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        checked(url, request.send(form).map_err(|error| broken(url, error))?)
+    }
+
+    fn agent_for(&self, origin: &str) -> &Agent {
+        if origin == self.base { &self.agent } else { &self.foreign }
+    }
+
+    /// Scheme and host of a URL, if it may be talked to.
+    fn allowed_origin<'a>(&self, url: &'a str) -> Result<&'a str, Error> {
+        let origin = origin_of(url).ok_or_else(|| unusable(url, "it is no HTTP address"))?;
+        match origin.strip_prefix("http://") {
+            Some(host) if !is_listed(host, &self.network) => {
+                Err(unusable(url, "plain HTTP is not allowed for this host"))
+            }
+            _ => Ok(origin),
+        }
+    }
+}
+
+fn is_listed(host: &str, network: &Network) -> bool {
+    network.plain_http.iter().any(|listed| listed == host)
+}
+
+/// `scheme://authority` of an absolute URL without user information.
+fn origin_of(url: &str) -> Option<&str> {
+    let scheme = ["https://", "http://"].into_iter().find(|scheme| url.starts_with(scheme))?;
+    let end = url[scheme.len()..].find(['/', '?', '#', '\\']).map(|at| at + scheme.len());
+    let origin = &url[..end.unwrap_or(url.len())];
+    let authority = &origin[scheme.len()..];
+    (!authority.is_empty() && !authority.contains('@')).then_some(origin)
+}
+
+pub(super) fn unusable(url: &str, reason: &str) -> Error {
+    Error::Protocol { url: without_query(url), reason: reason.to_owned() }
+}
+
+/// Redirect targets carry signatures in their query, which belong in no log.
+fn without_query(url: &str) -> String {
+    shorten(url.split(['?', '#']).next().unwrap_or_default())
+}
+
+/// A connection that could not be made or broke; worth another attempt.
+pub(super) fn broken(
+    url: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Failure {
+    let error = Error::Transport { url: without_query(url), source: error.into() };
+    Failure { error, passing: true, retry_after: None, progressed: false }
+}
+
+fn checked(url: &str, response: Response<Body>) -> Result<Response<Body>, Failure> {
+    let status = response.status().as_u16();
+    match status {
+        200 | 206 => return Ok(response),
+        // The caller reads the challenge.
+        401 => return Ok(response),
+        _ => {}
+    }
+    let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = after.and_then(parse_retry_after);
+    let mut body = Vec::new();
+    // A message is a courtesy; its lack changes nothing.
+    let _ = response.into_body().into_reader().take(MESSAGE_BYTES).read_to_end(&mut body);
+    let error = Error::Status { url: without_query(url), status, message: message(&body) };
+    Err(Failure { error, passing: is_passing(status), retry_after, progressed: false })
+}
+
+/// The first message of a distribution error document, or nothing.
+fn message(body: &[u8]) -> String {
+    let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let message = document.as_ref().and_then(|d| d.pointer("/errors/0/message")?.as_str());
+    let printable = |c: &char| !c.is_control();
+    shorten(&message.unwrap_or_default().chars().filter(printable).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_end_before_the_path() {
+        for (url, expected) in [
+            ("https://a.example/x", Some("https://a.example")),
+            ("https://a.example:1?x", Some("https://a.example:1")),
+            ("http://a.example", Some("http://a.example")),
+            ("https://user@a.example/", None),
+            ("https:///x", None),
+            ("ftp://a.example", None),
+            ("https://a.example\\@b.example", Some("https://a.example")),
+        ] {
+            assert_eq!(origin_of(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn messages_are_found_and_cleaned() {
+        let body = br#"{"errors":[{"code":"X","message":"no\u001b[31m such"}]}"#;
+        assert_eq!(message(body), "no[31m such");
+        assert_eq!(message(b"<html>"), "");
+    }
+}

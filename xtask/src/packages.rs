@@ -1,0 +1,78 @@
+//! What demo and tests need on the computer, and its installation.
+
+use std::process::Command;
+
+use crate::error::Error;
+use crate::{apt, run};
+
+/// The Rust target of the shipped binary: static, so that it runs on every distribution.
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// The emulator and what shares its version; these are what backports quarrel about.
+const EMULATOR: &[&str] = &["qemu-system-x86", "qemu-utils"];
+
+/// Everything else, in Debian's names.
+const OTHERS: &[&str] = &[
+    "cpio",
+    "cryptsetup-bin",
+    "debian-archive-keyring",
+    "dosfstools",
+    "erofs-utils",
+    "gdisk",
+    "mmdebstrap",
+    "mtools",
+    "musl-tools",
+    "openssh-client",
+    "ovmf",
+    "python3-pefile",
+    "sbsigntool",
+    "skopeo",
+    "sshpass",
+    "uidmap",
+    "zstd",
+];
+
+/// Installs what is missing, and says what that is.
+pub(crate) fn install() -> Result<(), Error> {
+    install_debian_packages()?;
+    install_target()
+}
+
+fn install_debian_packages() -> Result<(), Error> {
+    if kiln_qemu::find_program("dpkg-query").is_none() {
+        println!("not a Debian: expecting the tools to be installed already");
+        return Ok(());
+    }
+    let others = apt::missing(OTHERS)?;
+    let emulator = apt::missing(EMULATOR)?;
+    let all = [others.as_slice(), &emulator].concat();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let (_, user) = run::captured(Command::new("id").arg("-u"))?;
+    if user.trim() != "0" {
+        return Err(Error::NoPackageManager { missing: all.join(" ") });
+    }
+    println!("installing {}", all.join(" "));
+    apt::update()?;
+    // Two steps, so that a quarrel about the emulator does not pull all others from backports.
+    for packages in [others, emulator] {
+        if !packages.is_empty() {
+            apt::install(&packages)?;
+        }
+    }
+    Ok(())
+}
+
+fn install_target() -> Result<(), Error> {
+    if kiln_qemu::find_program("rustup").is_none() {
+        println!("no rustup: expecting the Rust target {TARGET} to be installed already");
+        return Ok(());
+    }
+    let (_, installed) =
+        run::captured(Command::new("rustup").args(["target", "list", "--installed"]))?;
+    if installed.lines().any(|line| line == TARGET) {
+        return Ok(());
+    }
+    run::run(Command::new("rustup").args(["target", "add", TARGET]))
+}
