@@ -7,9 +7,10 @@
 use std::fs::File;
 
 use kiln_disk::fat::{FatFile, format_filesystem};
-use kiln_disk::gpt;
+use kiln_disk::gpt::Gpt;
 use kiln_disk::layout::{self, BuildOptions as LayoutOptions};
 use kiln_disk::{Guid, PartitionEntry};
+use kiln_media::{Content, DiskPlan, Piece, Qcow2Options, write_qcow2, write_raw};
 
 use crate::output::Outputs;
 use crate::pipeline::identifier;
@@ -53,7 +54,6 @@ pub(crate) fn write(
         return Ok(());
     }
     let table = table(contents, options)?;
-    let length = table.disk_sectors.saturating_mul(u64::from(table.sector_size));
     // The qcow2 disk is made from the raw one, which then may have to go without a name.
     let raw = if options.formats.raw {
         outputs.create(&format!("{name}.raw"))?
@@ -73,24 +73,32 @@ pub(crate) fn write(
         ESP_LABEL,
         &files,
     )?;
-    let slot = placed(&table, layout::ROOT_A)?;
-    let mut disk = kiln_media::raw::RawDisk::create(&raw, length)?;
-    for write in gpt::create(&table)? {
-        disk.write(write.offset, &write.bytes)?;
-    }
-    let esp_start = esp.offset(table.sector_size);
-    for (offset, bytes) in &esp_chunks {
-        disk.write(esp_start + offset, bytes)?;
-    }
-    disk.copy(slot.offset(table.sector_size), contents.root, contents.root_length)?;
+    let pieces = esp_chunks
+        .into_iter()
+        .map(|(offset, bytes)| Piece::Bytes { offset, bytes })
+        .collect();
+    let root = Piece::File { offset: 0, from: 0, file: contents.root, length: contents.root_length };
+    let plan = DiskPlan {
+        contents: vec![
+            Content { partition: layout::ESP.number, pieces },
+            Content { partition: layout::ROOT_A.number, pieces: vec![root] },
+        ],
+        table,
+    };
+    let length = write_raw(&raw, &plan)?;
     if options.formats.qcow2 {
         let file = outputs.create(&format!("{name}.qcow2"))?;
-        kiln_media::qcow2::write(&raw, &file, length.max(QCOW2_VIRTUAL_LENGTH))?;
+        let qcow2 = Qcow2Options {
+            virtual_length: Some(length.max(QCOW2_VIRTUAL_LENGTH)),
+            compression: None,
+            threads: options.threads,
+        };
+        write_qcow2(&raw, &file, &qcow2)?;
     }
     Ok(())
 }
 
-fn table(contents: &DiskContents<'_>, options: &BuildOptions) -> Result<gpt::Gpt, Error> {
+fn table(contents: &DiskContents<'_>, options: &BuildOptions) -> Result<Gpt, Error> {
     let guid = |purpose| Guid(identifier(purpose, contents.root_hash));
     let layout_options = LayoutOptions {
         sector_size: options.sector_size,
@@ -108,7 +116,7 @@ fn table(contents: &DiskContents<'_>, options: &BuildOptions) -> Result<gpt::Gpt
     })
 }
 
-fn placed(table: &gpt::Gpt, role: layout::Role) -> Result<&PartitionEntry, Error> {
+fn placed(table: &Gpt, role: layout::Role) -> Result<&PartitionEntry, Error> {
     table.named(role.name).map(|(_, entry)| entry).ok_or_else(|| Error::Layer {
         path: role.name.to_owned(),
         reason: "the layout has no such partition".to_owned(),

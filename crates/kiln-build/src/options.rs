@@ -8,11 +8,7 @@ use std::path::PathBuf;
 use kiln_erofs::Codec;
 use kiln_registry::{Options as RegistryOptions, Source};
 
-pub use kiln_boot::modules::ModuleSet;
-
-/// Default size of the ESP in bytes: 1 GiB holds the old, the new, a temporary and the recovery
-/// boot file of any kernel seen so far (DESIGN of the disk layout).
-pub const DEFAULT_ESP_SIZE: u64 = 1 << 30;
+pub use kiln_boot::modules::sets::ModuleSet;
 
 /// Which files a build writes beside the root image and the boot file, which it always writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,7 +38,7 @@ pub(crate) fn load(
 ) -> Result<Loaded, Error> {
     let mut loaded = match source {
         Source::Directory(path) => {
-            let tree = read_directory(path, store, &Limits::default())?;
+            let tree = read_directory(path, store, Limits::default())?;
             plain(tree, options, path)
         }
         Source::Tar(path) => {

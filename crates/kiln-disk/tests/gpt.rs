@@ -1,4 +1,5 @@
-//! sgdisk accepts every table that is written or updated, and reads from it what was meant.
+//! sgdisk accepts every table that is written or updated, and reads from it what was meant; partx
+//! does for sectors of 4096 bytes.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use kiln_disk::gpt::{Copy, create, read, update};
@@ -101,6 +102,40 @@ fn sgdisk_accepts_built_grown_and_renamed_tables() {
     assert_eq!(read(&device).unwrap().table, renamed);
 }
 
+/// partx, unlike sgdisk, can be told the sector size of an image file.
+#[test]
+fn partx_reads_tables_of_both_sector_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    for sector_size in [512, 4096] {
+        let path = folder.path().join(sector_size.to_string());
+        let table = built(sector_size);
+        let length = 900 * MIB;
+        let mut device = open(&path, length, sector_size);
+        apply(&mut device, &create(&table).unwrap()).unwrap();
+        let found = read(&device).unwrap();
+        let grown = complete(&table, length);
+        apply(&mut device, &update(&found, &grown).unwrap()).unwrap();
+        let output = Command::new("partx")
+            .args(["--show", "--noheadings", "--raw", "--bytes"])
+            .args(["--sector-size", &sector_size.to_string()])
+            .args(["--output", "NR,START,SIZE,TYPE,UUID,NAME"])
+            .arg(&path)
+            .output()
+            .expect("partx must be installed");
+        let expected: String = grown
+            .partitions
+            .iter()
+            .map(|(number, partition)| {
+                // It counts starts in units of 512 bytes whatever the sector size.
+                let start = partition.offset(sector_size) / 512;
+                let (kind, guid, name) = (partition.type_guid, partition.guid, &partition.name);
+                format!("{number} {start} {} {kind} {guid} {name}\n", partition.length(sector_size))
+            })
+            .collect();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+    }
+}
+
 #[test]
 fn tables_of_sgdisk_are_read_and_updated() {
     let folder = tempfile::tempdir().unwrap();
@@ -144,7 +179,7 @@ fn a_damaged_primary_is_repaired_from_the_backup() {
 }
 
 #[test]
-fn the_kernel_of_both_sector_sizes_sees_the_same_bytes_for_ever() {
+fn tables_of_both_sector_sizes_have_these_bytes_for_ever() {
     let digest = |sector_size| {
         let mut hasher = Sha256::new();
         for write in create(&built(sector_size)).unwrap() {

@@ -62,6 +62,8 @@ pub struct Network {
     /// PEM bundles of trusted CAs; the first that exists counts. Without any the Mozilla roots
     /// compiled into the program are used.
     pub ca_bundles: Vec<PathBuf>,
+    /// Whether `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured.
+    pub proxy_from_environment: bool,
     /// Attempts for one request, the first included.
     pub attempts: u32,
     /// Wait before the second attempt; it doubles each time.
@@ -84,6 +86,7 @@ impl Default for Network {
             registries_conf: Vec::new(),
             certificate_directories: Vec::new(),
             ca_bundles: Vec::new(),
+            proxy_from_environment: false,
             attempts: 6,
             first_delay: Duration::from_millis(500),
             longest_delay: Duration::from_secs(60),
@@ -120,7 +123,7 @@ impl Options {
         let home = variable("HOME");
         let configuration =
             variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
-        let mut network = Network::default();
+        let mut network = Network { proxy_from_environment: true, ..Network::default() };
         match variable("REGISTRY_AUTH_FILE") {
             Some(file) => network.auth_files.push(file),
             None => {

@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn text_shrinks_and_noise_does_not_grow() {
-        for (codec, limit) in [("lz4", 55), ("lz4hc", 45), ("zstd", 40)] {
+        for (codec, limit) in [("lz4", 55), ("lz4hc", 50), ("zstd", 40)] {
             let mut compressor = Compressor::new(codec.parse().unwrap()).unwrap();
             let mut out = Vec::new();
             compressor.encode(&text(1_000_000), true, true, &mut out).unwrap();

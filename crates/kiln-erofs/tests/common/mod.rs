@@ -13,21 +13,22 @@ use kiln_erofs::{
 use kiln_tree::{ContentStore, Kind, Metadata, Node, Tree};
 
 /// Fixed identifier and time of test images.
-pub const OPTIONS: ImageOptions = ImageOptions { uuid: [0x4b; 16], build_time: 1_700_000_000 };
+pub(crate) const OPTIONS: ImageOptions =
+    ImageOptions { uuid: [0x4b; 16], build_time: 1_700_000_000 };
 
 /// An encoder over a temporary spool.
-pub fn encoder(codec: Codec, threads: usize) -> Encoder {
+pub(crate) fn encoder(codec: Codec, threads: usize) -> Encoder {
     let spool = tempfile::tempfile().unwrap();
     Encoder::new(EncoderOptions { codec, threads, spool }).unwrap()
 }
 
 /// Writes an image of a tree.
-pub fn image(tree: &Tree, encoder: &Encoder, out: &File) -> ImageFacts {
+pub(crate) fn image(tree: &Tree, encoder: &Encoder, out: &File) -> ImageFacts {
     write_image(&ValidatedTree::new(tree).unwrap(), encoder, out, OPTIONS).unwrap()
 }
 
 /// Reads a directory of the host, without extended attributes.
-pub fn host_tree(root: &Path, store: &mut dyn ContentStore) -> Tree {
+pub(crate) fn host_tree(root: &Path, store: &mut dyn ContentStore) -> Tree {
     let mut tree = Tree::new();
     let mut links = std::collections::BTreeMap::new();
     let metadata = |meta: &fs::Metadata| Metadata {
@@ -74,7 +75,7 @@ pub fn host_tree(root: &Path, store: &mut dyn ContentStore) -> Tree {
 }
 
 /// Repeatable noise.
-pub fn noise(length: usize, mut seed: u64) -> Vec<u8> {
+pub(crate) fn noise(length: usize, mut seed: u64) -> Vec<u8> {
     (0..length)
         .map(|_| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -84,7 +85,7 @@ pub fn noise(length: usize, mut seed: u64) -> Vec<u8> {
 }
 
 /// Text that compresses like text.
-pub fn text(length: usize) -> Vec<u8> {
+pub(crate) fn text(length: usize) -> Vec<u8> {
     (0u32..)
         .flat_map(|n| format!("line {} of {}\n", n, n.wrapping_mul(2_654_435_761)).into_bytes())
         .take(length)
@@ -92,7 +93,7 @@ pub fn text(length: usize) -> Vec<u8> {
 }
 
 /// Contents around every boundary of blocks, clusters, chunks and segments.
-pub fn contents() -> Vec<Vec<u8>> {
+pub(crate) fn contents() -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for size in [
         0, 1, 100, 3583, 3584, 3585, 4095, 4096, 4097, 8192, 10_000, 65_535, 65_536, 65_537,
@@ -110,7 +111,7 @@ pub fn contents() -> Vec<Vec<u8>> {
 }
 
 /// A tree with every kind of entry.
-pub fn corner_tree(store: &mut dyn ContentStore) -> Tree {
+pub(crate) fn corner_tree(store: &mut dyn ContentStore) -> Tree {
     let mut tree = Tree::new();
     let plain = Metadata {
         mtime_seconds: OPTIONS.build_time as i64,
@@ -125,7 +126,7 @@ pub fn corner_tree(store: &mut dyn ContentStore) -> Tree {
         mtime_nanoseconds: 123_456_789,
         ..Metadata::file()
     };
-    let mut add = |tree: &mut Tree, path: &str, kind: Kind, metadata: &Metadata| {
+    let add = |tree: &mut Tree, path: &str, kind: Kind, metadata: &Metadata| {
         tree.insert(path.as_bytes(), Node { kind, metadata: metadata.clone() }).unwrap()
     };
     tree.node_mut(kiln_tree::NodeId::ROOT).metadata = Metadata { mode: 0o755, ..plain.clone() };
@@ -180,4 +181,59 @@ pub fn corner_tree(store: &mut dyn ContentStore) -> Tree {
         add(&mut tree, &format!("xattrs/{number}"), small(store, &bytes), &metadata);
     }
     tree
+}
+
+/// A small tree with every kind of entry and every form of content.
+pub(crate) fn golden_tree(store: &mut dyn ContentStore) -> Tree {
+    let mut tree = Tree::new();
+    let mut metadata = Metadata {
+        mtime_seconds: OPTIONS.build_time as i64,
+        mtime_nanoseconds: 0,
+        ..Metadata::file()
+    };
+    tree.node_mut(kiln_tree::NodeId::ROOT).metadata = Metadata { mode: 0o755, ..metadata.clone() };
+    let directory = Metadata { mode: 0o755, ..metadata.clone() };
+    tree.ensure_directory(b"usr/lib", &directory).unwrap();
+    let mut mixed = text(90_000);
+    mixed.extend(noise(70_001, 3));
+    mixed.extend(text(300_000));
+    for (number, bytes) in
+        [vec![], text(50), text(5000), noise(5000, 1), text(40_000), vec![0; 3_000_000], mixed]
+            .into_iter()
+            .enumerate()
+    {
+        let content = store.store(bytes.len() as u64, &mut Cursor::new(bytes)).unwrap();
+        let label = if number == 2 { "rare" } else { "system_u:object_r:usr_t:s0" };
+        metadata.xattrs.insert(b"security.selinux".to_vec(), label.as_bytes().to_vec());
+        metadata.mtime_nanoseconds = number as u32 % 2;
+        let node = Node { kind: Kind::File(content), metadata: metadata.clone() };
+        let id = tree.insert(format!("usr/lib/{number}").as_bytes(), node).unwrap();
+        tree.link(format!("usr/{number}").as_bytes(), id).unwrap();
+    }
+    for (name, kind) in [
+        ("link", Kind::Symlink(b"usr/lib".to_vec())),
+        ("null", Kind::CharacterDevice { major: 1, minor: 3 }),
+        ("disk", Kind::BlockDevice { major: 8, minor: 1 }),
+        ("pipe", Kind::Fifo),
+        ("socket", Kind::Socket),
+    ] {
+        tree.insert(name.as_bytes(), Node { kind, metadata: directory.clone() }).unwrap();
+    }
+    for number in 0..200 {
+        let path = format!("usr/lib/many/{}{number}", "x".repeat(20));
+        tree.ensure_directory(b"usr/lib/many", &directory).unwrap();
+        tree.insert(path.as_bytes(), Node { kind: Kind::Fifo, metadata: directory.clone() })
+            .unwrap();
+    }
+    tree
+}
+
+/// SHA-256 of a file, in hexadecimal.
+pub(crate) fn digest(file: &File) -> String {
+    use sha2::Digest;
+    let mut file = file;
+    std::io::Seek::rewind(&mut file).unwrap();
+    let mut hash = sha2::Sha256::new();
+    std::io::copy(&mut file, &mut hash).unwrap();
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

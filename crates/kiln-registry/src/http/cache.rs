@@ -130,14 +130,15 @@ impl Partial {
 
     /// Hashes what is there.
     fn resume(&mut self) -> Result<(), Error> {
-        let failed = |path: &Path| Error::io("read", path);
-        let length = self.file.metadata().map_err(failed(&self.path))?.len();
+        let path = self.path.clone();
+        let failed = || Error::io("read", &path);
+        let length = self.file.metadata().map_err(failed())?.len();
         if length > self.size {
             return self.reset();
         }
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let read = self.file.read(&mut buffer).map_err(failed(&self.path))?;
+            let read = self.file.read(&mut buffer).map_err(failed())?;
             if read == 0 {
                 self.furthest = self.have;
                 return Ok(());

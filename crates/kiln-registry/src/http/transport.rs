@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::Read;
 
 use ureq::http::{Response, header};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Proxy};
 
 use super::certificates::tls_config;
 use super::retry::{Failure, is_passing, parse_retry_after};
@@ -50,7 +50,9 @@ impl fmt::Debug for Transport {
 impl Transport {
     pub(super) fn new(host: &str, network: &Network) -> Result<Self, Error> {
         let agent = |host| {
+            let proxy = network.proxy_from_environment.then(Proxy::try_from_env).flatten();
             let builder = Agent::config_builder()
+                .proxy(proxy)
                 .tls_config(tls_config(host, network)?)
                 .http_status_as_error(false)
                 .max_redirects(0)
