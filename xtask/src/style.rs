@@ -89,7 +89,9 @@ fn problems(name: &str, text: &str) -> Vec<(usize, String)> {
 fn has_unsafe(code: &str) -> bool {
     let follows = ["{", " {", " fn ", " impl ", " extern ", "(", " trait "];
     code.match_indices(UNSAFE).any(|(place, word)| {
-        follows.iter().any(|next| code[place + word.len()..].starts_with(next))
+        let part_of_a_name = code[..place].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let rest = &code[place + word.len()..];
+        !part_of_a_name && follows.iter().any(|next| rest.starts_with(next))
     })
 }
 

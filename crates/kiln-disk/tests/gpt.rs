@@ -116,7 +116,7 @@ fn partx_reads_tables_of_both_sector_sizes() {
         let grown = complete(&table, length);
         apply(&mut device, &update(&found, &grown).unwrap()).unwrap();
         let output = Command::new("partx")
-            .args(["--show", "--noheadings", "--raw", "--bytes"])
+            .args(["--raw", "--noheadings", "--bytes"])
             .args(["--sector-size", &sector_size.to_string()])
             .args(["--output", "NR,START,SIZE,TYPE,UUID,NAME"])
             .arg(&path)

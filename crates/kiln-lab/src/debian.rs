@@ -63,6 +63,8 @@ const HOOKS: &[&str] = &[
     // Made by each machine; an image that carries them gives all machines the same.
     r#"rm -f "$1"/etc/ssh/ssh_host_*"#,
     r#"rm -f "$1"/boot/initrd* "$1"/initrd.img* "$1"/vmlinuz "$1"/vmlinuz.old"#,
+    // The resolver configuration of the computer that bootstrapped.
+    r#"rm -f "$1"/etc/.resolv.conf.systemd-resolved.bak"#,
     r#"echo localhost > "$1"/etc/hostname"#,
     r#"mkdir -p "$1"/etc/systemd/system/ssh.service.d"#,
     concat!(

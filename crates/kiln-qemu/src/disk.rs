@@ -61,7 +61,7 @@ impl fmt::Display for DiskFormat {
 pub enum DiskInterface {
     /// virtio-blk: `/dev/vda`.
     #[default]
-    Virtio,
+    VirtioBlk,
     /// NVMe: `/dev/nvme0n1`.
     Nvme,
 }
@@ -166,7 +166,7 @@ impl Disk {
         }
         let sectors = format!("logical_block_size={0},physical_block_size={0}", self.sector_size);
         let device = match self.interface {
-            DiskInterface::Virtio => {
+            DiskInterface::VirtioBlk => {
                 format!("virtio-blk-pci,drive=disk{number},bootindex={},{sectors}", number + 1)
             }
             DiskInterface::Nvme => format!(

@@ -97,8 +97,17 @@ fn what_is_written_is_read_back() {
 #[test]
 fn written_bytes_are_golden() {
     let folder = tempfile::tempdir().unwrap();
-    let digest = write_layout(folder.path(), &[layer("a", 100)], LayerCompression::None);
-    assert_eq!(digest.to_string(), "sha256:GOLDEN");
+    let archive = folder.path().join("image.tar");
+    let content = layer("a", 100);
+    let options = write_options(LayerCompression::None);
+    let digest = write_oci_archive(&archive, &mut [&mut content.as_slice()], &options).unwrap();
+    let manifest = "sha256:1eb2ac2f03a82fe2ea21f7566e1a71124f3b9df2ed45a0208bb1d34b914ec5dc";
+    assert_eq!(digest.to_string(), manifest);
+    let bytes = std::fs::read(&archive).unwrap();
+    assert_eq!(
+        Digest::of(&bytes).to_string(),
+        "sha256:2ac9a2b9e00bc7725ffabd30a7206dbf67bbe09c9f6c5c2cc45a418afe5beff0"
+    );
 }
 
 /// The stored file of a layer.
@@ -270,6 +279,10 @@ fn skopeo_agrees() {
         for (target, name) in
             [("docker-archive", "d.tar:debian:12"), ("oci-archive", "o.tar:x"), ("oci", "copied:x")]
         {
+            if target == "docker-archive" && matches!(compression, LayerCompression::Zstd(_)) {
+                // skopeo does not convert zstd layers to Docker's manifest.
+                continue;
+            }
             let copy = format!("{target}:{}/{name}", folder.path().display());
             skopeo(&["copy", "--quiet", "--insecure-policy", &ours, &copy]).unwrap();
             let image = open_text(&copy).unwrap();
@@ -278,6 +291,9 @@ fn skopeo_agrees() {
             }
             let without_reference = copy.split(':').take(2).collect::<Vec<_>>().join(":");
             assert_eq!(open_text(&without_reference).unwrap().layers, image.layers);
+        }
+        if matches!(compression, LayerCompression::Zstd(_)) {
+            continue;
         }
         let wrong = format!("docker-archive:{}/d.tar:debian:13", folder.path().display());
         let error = open_text(&wrong).unwrap_err().to_string();

@@ -201,7 +201,7 @@ fn push_plain(extents: &mut Vec<Extent>, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
     let length = bytes.len() as u32;
     match extents.last_mut() {
-        Some(extent) if !extent.compressed && extent.logical as usize % BLOCK == 0 => {
+        Some(extent) if !extent.compressed && (extent.logical as usize).is_multiple_of(BLOCK) => {
             extent.logical += length;
             extent.stored += length;
         }

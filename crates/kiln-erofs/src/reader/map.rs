@@ -203,7 +203,7 @@ impl<R: ReadAt> Extents<'_, R> {
     /// Reads the next pack; see `writer/index.rs` for the form.
     fn compact_pack(&mut self) -> Result<Vec<Cluster>, Error> {
         let large = self.advise & ADVISE_COMPACTED_2B != 0
-            && self.position % 32 == 0
+            && self.position.is_multiple_of(32)
             && self.clusters - self.done >= 16;
         let (entries, length) = if large { (16, 32) } else { (2, 8) };
         let bytes = self.image.bytes(self.inode.node, self.position, length)?;

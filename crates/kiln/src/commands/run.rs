@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: RunArguments, quiet: bool) -> Result<ExitCode, Fail
     grow(&arguments, quiet)?;
     let disk = Disk::probe(&arguments.disk)?
         .interface(match arguments.interface {
-            Interface::Virtio => DiskInterface::Virtio,
+            Interface::Virtio => DiskInterface::VirtioBlk,
             Interface::Nvme => DiskInterface::Nvme,
         })
         .sector_size(if arguments.sector_size == "4096" { 4096 } else { 512 })?
