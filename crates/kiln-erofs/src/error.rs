@@ -48,6 +48,12 @@ pub enum Error {
         /// What outgrew its field.
         what: &'static str,
     },
+    /// A file's content was stored in another encoder than the one given.
+    #[error("content {content} is not of this encoder")]
+    UnknownContent {
+        /// Number of the content.
+        content: u32,
+    },
     /// Reading the spool or writing the image failed.
     #[error("cannot {doing}")]
     Io {

@@ -10,13 +10,11 @@
 
 mod checksum;
 mod dump;
-
 mod encoder;
 mod error;
 pub mod format;
 mod profile;
 mod reader;
-
 mod writer;
 
 pub use dump::dump;
@@ -24,5 +22,4 @@ pub use encoder::{Encoder, EncoderOptions};
 pub use error::Error;
 pub use profile::{Codec, LZ4HC_DEFAULT_LEVEL, Profile, ZSTD_DEFAULT_LEVEL};
 pub use reader::{DirectoryEntry, Extent, Extents, Image, Inode, Place, ReadAt, Walk, WalkEntry};
-
 pub use writer::{ImageFacts, ImageOptions, ValidatedTree, write_image};

@@ -1,5 +1,7 @@
 //! Damaged and hostile images: an error or some content, never a panic, a hang or a huge allocation.
 
+#![expect(clippy::unwrap_used, reason = "a failing helper must fail its test")]
+
 mod common;
 
 use std::sync::LazyLock;

@@ -2,7 +2,10 @@
 //!
 //! Needs root and a loop device, so it runs on demand: `cargo nextest run --run-ignored all`.
 //! `KILN_EROFS_SOURCE` names a directory to use besides the made-up tree, `KILN_EROFS_CODECS` a
-//! list of codecs.
+//! list of codecs, `KILN_EROFS_FSCK` an fsck.erofs (≥ 1.8 for zstd) to ask too.
+
+#![expect(clippy::unwrap_used, reason = "a failing helper must fail its test")]
+#![expect(clippy::print_stdout, reason = "sizes and times are read by people")]
 
 mod common;
 
@@ -88,6 +91,10 @@ fn check(name: &str, make: impl Fn(&mut dyn ContentStore) -> Tree) {
         let out = std::fs::File::create_new(&path).unwrap();
         let facts = common::image(&tree, &encoder, &out);
         println!("{name} {codec}: {facts:?} in {:?}", begin.elapsed());
+        if let Ok(program) = std::env::var("KILN_EROFS_FSCK") {
+            let status = Command::new(program).arg("--extract").arg(&path).status().unwrap();
+            assert!(status.success(), "{name} {codec}");
+        }
         let mount = folder.path().join("mount");
         std::fs::create_dir(&mount).unwrap();
         let status = Command::new("mount")
@@ -120,4 +127,32 @@ fn the_kernel_finds_every_corner_as_it_was() {
 fn the_kernel_finds_a_host_directory_as_it_was() {
     let source = std::env::var("KILN_EROFS_SOURCE").unwrap_or("/usr/lib/python3".into());
     check("host", |store| common::host_tree(Path::new(&source), store));
+}
+
+#[test]
+#[ignore = "needs mkfs.erofs"]
+fn the_reader_reads_images_of_mkfs() {
+    let source = std::env::var("KILN_EROFS_SOURCE").unwrap_or("/usr/lib/python3".into());
+    let program = std::env::var("KILN_EROFS_MKFS").unwrap_or("mkfs.erofs".into());
+    let options: [&[&str]; 4] =
+        [&[], &["-zlz4", "-C65536"], &["-zlz4hc", "-C16384", "-Eztailpacking"], &["-zlz4"]];
+    for options in options {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let status =
+            Command::new(&program).args(options).arg(&path).arg(&source).output().unwrap().status;
+        assert!(status.success());
+        let image = kiln_erofs::Image::open(std::fs::File::open(&path).unwrap()).unwrap();
+        let mut files = 0;
+        for entry in image.walk() {
+            let entry = entry.unwrap();
+            if entry.inode.is(kiln_erofs::format::MODE_FILE) {
+                let file = Path::new(&source).join(std::ffi::OsStr::from_bytes(&entry.path));
+                let found = image.read(&entry.inode, u64::MAX).unwrap();
+                assert!(found == std::fs::read(&file).unwrap(), "{options:?} {file:?} differs");
+                files += 1;
+            }
+        }
+        assert!(files > 0);
+    }
 }

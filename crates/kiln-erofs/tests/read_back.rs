@@ -1,5 +1,7 @@
 //! What was written reads back, whatever the codec; and the bytes depend on the tree alone.
 
+#![expect(clippy::unwrap_used, reason = "a failing helper must fail its test")]
+
 mod common;
 
 use std::fs::File;

@@ -12,7 +12,6 @@
 
 pub mod block;
 #[cfg(feature = "codec")]
-#[cfg(feature = "codec")]
 pub mod codec;
 mod error;
 pub mod extended;

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::format::{
     ADVISE_BIG_PCLUSTER_1, ADVISE_BIG_PCLUSTER_2, ADVISE_COMPACTED_2B, ADVISE_INLINE_PCLUSTER,
     ADVISE_INTERLACED_PCLUSTER, BLOCK, BLOCK_BITS, CBLKCNT, CLUSTER_HEAD2, CLUSTER_NONHEAD,
-    CLUSTER_PLAIN, LAYOUT_COMPRESSED_FULL, MAP_HEADER, PCLUSTER_MAX_BLOCKS, PCLUSTER_MAX_DECODED,
-    le16, le32,
+    CLUSTER_PLAIN, INCOMPAT_ZERO_PADDING, LAYOUT_COMPRESSED_FULL, MAP_HEADER, PCLUSTER_MAX_BLOCKS,
+    PCLUSTER_MAX_DECODED, le16, le32,
 };
 
 /// Advices that this reader understands.
@@ -84,6 +84,10 @@ pub struct Extents<'a, R> {
 impl<R: ReadAt> Image<R> {
     /// The extents of a compressed file in order.
     pub fn extents(&self, inode: &Inode) -> Result<Extents<'_, R>, Error> {
+        if self.superblock.incompat & INCOMPAT_ZERO_PADDING == 0 {
+            // Images for kernels before 5.3 do not tell where compressed data ends.
+            return Err(Error::Unsupported("compressed data without padding".to_owned()));
+        }
         let start = inode.body().next_multiple_of(8);
         let header = self.bytes(inode.node, start, MAP_HEADER)?;
         let advise = le16(&header, 4);
@@ -119,6 +123,10 @@ impl<R: ReadAt> Extents<'_, R> {
             match cluster {
                 Cluster::Head { kind, offset, block } => {
                     let start = position + u64::from(offset);
+                    if start >= self.inode.raw.size && self.head.is_some() {
+                        // mkfs.erofs ends a file with a head that nothing follows.
+                        continue;
+                    }
                     let before = self.head.replace((start, kind, block, 1));
                     match before {
                         Some(before) => return self.extent(before, start, false).map(Some),

@@ -86,8 +86,11 @@ impl Writer<'_> {
             }
             Kind::File(content) if content.size > 0 => {
                 let encoded = self.encoded(content.id.0)?;
+                if encoded.size != content.size {
+                    return Err(Error::UnknownContent { content: content.id.0 });
+                }
                 let digest =
-                    encoded.digest.ok_or(Error::TooLarge { what: "an unfinished content" })?;
+                    encoded.digest.ok_or(Error::UnknownContent { content: content.id.0 })?;
                 let key = ContentKey { digest, size: content.size, first: content.id.0 };
                 prepared.size = content.size;
                 prepared.content = Some(key);

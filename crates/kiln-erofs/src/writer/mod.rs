@@ -235,7 +235,7 @@ impl Writer<'_> {
     }
 
     fn encoded(&self, content: u32) -> Result<&crate::encoder::Encoded, Error> {
-        self.state.contents.get(content as usize).ok_or(Error::TooLarge { what: "a content" })
+        self.state.contents.get(content as usize).ok_or(Error::UnknownContent { content })
     }
 }
 

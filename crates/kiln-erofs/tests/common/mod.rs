@@ -1,5 +1,6 @@
 //! Trees for tests: a host directory, and one made up to hit every corner of the format.
 #![expect(dead_code, reason = "each test file uses a part")]
+#![expect(clippy::unwrap_used, reason = "a failing helper must fail its test")]
 
 use std::fs::{self, File};
 use std::io::Cursor;
