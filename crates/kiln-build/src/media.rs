@@ -32,8 +32,8 @@ pub(crate) struct DiskContents<'a> {
     /// The boot file's path in the ESP.
     pub(crate) boot_path: String,
     pub(crate) boot_file: &'a [u8],
-    /// The boot loader's path in the ESP.
-    pub(crate) loader_path: &'a str,
+    /// The loader's suffix in names of UEFI: `x64`, `aa64`.
+    pub(crate) efi_suffix: &'a str,
     pub(crate) loader: &'a [u8],
     /// The root image with its hash tree.
     pub(crate) root: &'a File,
@@ -61,8 +61,9 @@ pub(crate) fn write(
         outputs.spool()?
     };
     let esp = placed(&table, layout::ESP)?;
+    let loader_path = loader_path(contents.efi_suffix);
     let files = [
-        FatFile { path: contents.loader_path, bytes: contents.loader },
+        FatFile { path: &loader_path, bytes: contents.loader },
         FatFile { path: "loader/loader.conf", bytes: LOADER_CONFIGURATION.as_bytes() },
         FatFile { path: &contents.boot_path, bytes: contents.boot_file },
     ];
@@ -123,7 +124,24 @@ fn placed(table: &Gpt, role: layout::Role) -> Result<&PartitionEntry, Error> {
     })
 }
 
+/// Where firmware looks on a disk that it has no entry for (UEFI specification, removable media
+/// boot behaviour).
+fn loader_path(efi_suffix: &str) -> String {
+    format!("EFI/BOOT/BOOT{}.EFI", efi_suffix.to_ascii_uppercase())
+}
+
 fn volume_id(root_hash: &[u8; 32]) -> u32 {
     let [a, b, c, d, ..] = identifier("esp volume", root_hash);
     u32::from_le_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loader_path;
+
+    #[test]
+    fn firmware_finds_the_loader() {
+        assert_eq!(loader_path("x64"), "EFI/BOOT/BOOTX64.EFI");
+        assert_eq!(loader_path("aa64"), "EFI/BOOT/BOOTAA64.EFI");
+    }
 }

@@ -172,7 +172,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
     let disk = DiskContents {
         boot_path: EntryName::fresh(FIRST_GENERATION).path(),
         boot_file: &boot_file,
-        loader_path: &programs.loader_path,
+        efi_suffix: kernel.architecture.efi_suffix(),
         loader: &programs.loader,
         root: &root_file,
         root_length,
