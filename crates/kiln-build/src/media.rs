@@ -74,11 +74,10 @@ pub(crate) fn write(
         ESP_LABEL,
         &files,
     )?;
-    let pieces = esp_chunks
-        .into_iter()
-        .map(|(offset, bytes)| Piece::Bytes { offset, bytes })
-        .collect();
-    let root = Piece::File { offset: 0, from: 0, file: contents.root, length: contents.root_length };
+    let pieces =
+        esp_chunks.into_iter().map(|(offset, bytes)| Piece::Bytes { offset, bytes }).collect();
+    let root =
+        Piece::File { offset: 0, from: 0, file: contents.root, length: contents.root_length };
     let plan = DiskPlan {
         contents: vec![
             Content { partition: layout::ESP.number, pieces },

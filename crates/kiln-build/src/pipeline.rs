@@ -18,7 +18,9 @@ use kiln_boot::modules::plan::Selection;
 use kiln_boot::os_release::{Mode, OsRelease, boot_file_text};
 use kiln_boot::uki::format::Architecture;
 use kiln_boot::uki::{UkiSections, assemble};
-use kiln_erofs::{Codec, Encoder, EncoderOptions, ImageOptions, Profile, ValidatedTree, write_image};
+use kiln_erofs::{
+    Codec, Encoder, EncoderOptions, ImageOptions, Profile, ValidatedTree, write_image,
+};
 use kiln_release::{BootFile, FORMAT, Release, Root, Sequence, Source as ReleaseSource};
 use kiln_tree::{ContentStore as _, Kind, Tree, tree_digest};
 use kiln_verity::RootArgument;
@@ -184,7 +186,8 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
 }
 
 fn encoder(codec: Codec, threads: usize, outputs: &Outputs) -> Result<Encoder, Error> {
-    Encoder::new(EncoderOptions { codec, threads, spool: outputs.spool()? }).map_err(Error::Contents)
+    Encoder::new(EncoderOptions { codec, threads, spool: outputs.spool()? })
+        .map_err(Error::Contents)
 }
 
 fn os_release(tree: &Tree, store: &Encoder) -> Result<OsRelease, Error> {

@@ -34,14 +34,16 @@ impl Runtime {
         let (kiln, init) = match folder {
             Some(folder) => (read(&folder.join("kiln"))?, read(&folder.join("kiln-init"))?),
             None if architecture == host_architecture() => {
-                let path = std::env::current_exe()
-                    .map_err(|source| error(format!("the running program has no path: {source}")))?;
+                let path = std::env::current_exe().map_err(|source| {
+                    error(format!("the running program has no path: {source}"))
+                })?;
                 (read(&path)?, EMBEDDED_INIT.to_vec())
             }
             None => return Err(error(format!("this program is for {}", host_architecture()))),
         };
         for (name, binary) in [("kiln", &kiln), ("kiln-init", &init)] {
-            check_static(binary, architecture).map_err(|reason| error(format!("{name} {reason}")))?;
+            check_static(binary, architecture)
+                .map_err(|reason| error(format!("{name} {reason}")))?;
         }
         Ok(Self { kiln, init })
     }

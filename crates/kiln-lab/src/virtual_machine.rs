@@ -218,6 +218,15 @@ impl VirtualMachine {
         self.send(&format!("{user}\n"))?;
         self.expect("Password: ", COMMAND)?;
         self.send(&format!("{password}\n"))?;
+        // A shell throws away what was typed before its line editor is ready, so its prompt counts.
+        if let (2, _) = self.expect_any(&["$ ", "# ", "Login incorrect"], COMMAND)? {
+            return Err(Error::Guest {
+                machine: self.name.clone(),
+                command: format!("login {user}"),
+                status: 1,
+                text: "Login incorrect".into(),
+            });
+        }
         // The interactive shell's line editor would echo and wrap; the shell that replaces it has
         // none. The quotes keep the echo of a typed line from matching. Each line waits for the one
         // before: a shell that reads ahead would take the next shell's input with it.
@@ -225,21 +234,12 @@ impl VirtualMachine {
             "exec env PS1= TERM=dumb PAGER=cat SYSTEMD_COLORS=0 \
              /bin/sh -c 'echo plain\"-\"shell; exec /bin/sh'\n",
         )?;
-        match self.expect_any(&["plain-shell", "Login incorrect"], COMMAND)? {
-            (0, _) => {
-                self.send("stty -echo cols 1000; echo 'echo'-off\n")?;
-                self.expect("echo-off\n", COMMAND)?;
-                // Kernel messages would land inside the answers to commands.
-                self.run("sudo -n dmesg -n 1")?;
-                Ok(())
-            }
-            _ => Err(Error::Guest {
-                machine: self.name.clone(),
-                command: format!("login {user}"),
-                status: 1,
-                text: "Login incorrect".into(),
-            }),
-        }
+        self.expect("plain-shell", COMMAND)?;
+        self.send("stty -echo cols 1000; echo 'echo'-off\n")?;
+        self.expect("echo-off\n", COMMAND)?;
+        // Kernel messages would land inside the answers to commands.
+        self.run("sudo -n dmesg -n 1")?;
+        Ok(())
     }
 
     /// Runs one line of shell after [`VirtualMachine::login`].

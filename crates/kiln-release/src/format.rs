@@ -165,11 +165,7 @@ mod tests {
                 data_blocks: 2,
                 salt: "0".repeat(64),
             },
-            boot_files: vec![BootFile {
-                mode: "system".into(),
-                length: 9,
-                digest: "b".repeat(64),
-            }],
+            boot_files: vec![BootFile { mode: "system".into(), length: 9, digest: "b".repeat(64) }],
             source: Source { kind: "oci".into(), manifest_digest: Some("sha256:00".into()) },
             packages: vec![Package {
                 name: "bash".into(),

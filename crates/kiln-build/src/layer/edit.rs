@@ -57,8 +57,7 @@ impl<'a> Editor<'a> {
             self.directory(parent, 0o755)?;
         }
         let mut reader = bytes;
-        let content =
-            self.store.store(bytes.len() as u64, &mut reader).map_err(Error::Contents)?;
+        let content = self.store.store(bytes.len() as u64, &mut reader).map_err(Error::Contents)?;
         self.tree.insert(path, Node { kind: Kind::File(content), metadata })?;
         Ok(())
     }

@@ -8,8 +8,11 @@ use super::Editor;
 use crate::Error;
 
 /// Services of systemd that Kiln's own life cycle replaces.
-const MASKED: [&str; 3] =
-    ["systemd-bless-boot.service", "systemd-boot-random-seed.service", "systemd-boot-update.service"];
+const MASKED: [&str; 3] = [
+    "systemd-bless-boot.service",
+    "systemd-boot-random-seed.service",
+    "systemd-boot-update.service",
+];
 
 /// Host keys are made on the machine: keys in an image are shared by everyone who has the image.
 const SSH_HOST_KEYS: &str = "\

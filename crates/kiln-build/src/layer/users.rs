@@ -28,7 +28,9 @@ pub(super) fn add_user(editor: &mut Editor<'_>, user: &User) -> Result<(), Error
         editor.read(b"etc/passwd")?.ok_or_else(|| error("the image has no /etc/passwd"))?;
     let passwd = String::from_utf8_lossy(&passwd).into_owned();
     let account = match find(&passwd, &user.name) {
-        Some(line) => Account::parse(line).ok_or_else(|| error("its line in /etc/passwd is bad"))?,
+        Some(line) => {
+            Account::parse(line).ok_or_else(|| error("its line in /etc/passwd is bad"))?
+        }
         None => {
             let uid = free_uid(&passwd).ok_or_else(|| error("no uid is free"))?;
             let home = format!("home/{}", user.name);
@@ -78,8 +80,8 @@ impl Account {
 fn check_name(name: &str) -> Result<(), &'static str> {
     let mut bytes = name.bytes();
     let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let goes_on_well =
-        bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
+    let goes_on_well = bytes
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
     if !starts_well || !goes_on_well {
         return Err("login names hold only a-z, 0-9, `_` and `-`, and begin with a letter or `_`");
     }
@@ -105,16 +107,13 @@ fn with_line(text: &str, name: &str, line: &str) -> String {
 }
 
 fn free_uid(passwd: &str) -> Option<u32> {
-    let taken: Vec<u32> = passwd
-        .lines()
-        .filter_map(|line| line.split(':').nth(2)?.parse().ok())
-        .collect();
+    let taken: Vec<u32> =
+        passwd.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect();
     (FIRST_UID..END_UID).find(|uid| !taken.contains(uid))
 }
 
 fn add_to_groups(editor: &mut Editor<'_>, user: &User, gid: u32) -> Result<(), Error> {
-    let (text, metadata) =
-        editor.read(b"etc/group")?.unwrap_or_else(|| (Vec::new(), root(0o644)));
+    let (text, metadata) = editor.read(b"etc/group")?.unwrap_or_else(|| (Vec::new(), root(0o644)));
     let mut text = String::from_utf8_lossy(&text).into_owned();
     text = with_line(&text, &user.name, &format!("{}:x:{gid}:", user.name));
     for group in ADMINISTRATOR_GROUPS {
@@ -134,8 +133,7 @@ fn set_password(editor: &mut Editor<'_>, user: &User) -> Result<(), Error> {
         // A locked password: keys still work.
         None => "*".to_owned(),
     };
-    let (text, metadata) =
-        editor.read(b"etc/shadow")?.unwrap_or_else(|| (Vec::new(), root(0o600)));
+    let (text, metadata) = editor.read(b"etc/shadow")?.unwrap_or_else(|| (Vec::new(), root(0o600)));
     let text = String::from_utf8_lossy(&text).into_owned();
     // Day 1: a change date of 0 would demand a new password at the first login (shadow(5)).
     let text = with_line(&text, &user.name, &format!("{}:{hash}:1:0:99999:7:::", user.name));

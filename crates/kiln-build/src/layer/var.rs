@@ -117,8 +117,8 @@ fn quote(path: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::edit::{Editor, owned};
     use super::super::LayerReport;
+    use super::super::edit::{Editor, owned};
     use super::{move_to_factory, quote};
     use kiln_tree::{Kind, MemoryStore, Tree};
 

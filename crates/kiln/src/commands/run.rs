@@ -124,7 +124,10 @@ fn grow(arguments: &RunArguments, quiet: bool) -> Result<(), Failure> {
     let said = grow_to(&arguments.disk, arguments.disk_size)?;
     if let (Some(sentence), false) = (said, quiet) {
         render::message(&sentence);
-        render::message(&format!("(give another size than {} with --disk-size)", format_size(arguments.disk_size)));
+        render::message(&format!(
+            "(give another size than {} with --disk-size)",
+            format_size(arguments.disk_size)
+        ));
     }
     Ok(())
 }
