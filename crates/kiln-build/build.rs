@@ -7,32 +7,32 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn main() {
+fn main() -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=KILN_INIT_BINARY");
-    let output = PathBuf::from(variable("OUT_DIR"));
+    let output = PathBuf::from(variable("OUT_DIR")?);
     let binary = match std::env::var_os("KILN_INIT_BINARY") {
         Some(path) => {
             println!("cargo::rerun-if-changed={}", path.display());
             PathBuf::from(path)
         }
-        None => build(&output),
+        None => build(&output)?,
     };
     let embedded = output.join("kiln-init");
-    if let Err(error) = std::fs::copy(&binary, &embedded) {
-        fail(&format!("cannot copy {}: {error}", binary.display()));
-    }
+    std::fs::copy(&binary, &embedded)
+        .map_err(|error| format!("cannot copy {}: {error}", binary.display()))?;
     println!("cargo::rustc-env=KILN_INIT_EMBEDDED={}", embedded.display());
+    Ok(())
 }
 
 /// Runs cargo for `kiln-init`; static, because an initramfs has no loader and no libraries.
-fn build(output: &Path) -> PathBuf {
-    let crates = Path::new(&variable("CARGO_MANIFEST_DIR")).join("..");
+fn build(output: &Path) -> Result<PathBuf, String> {
+    let crates = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("..");
     for name in ["kiln-init", "kiln-sys", "kiln-boot", "kiln-disk", "kiln-verity"] {
         println!("cargo::rerun-if-changed={}", crates.join(name).display());
     }
-    let target = format!("{}-unknown-linux-musl", variable("CARGO_CFG_TARGET_ARCH"));
+    let target = format!("{}-unknown-linux-musl", variable("CARGO_CFG_TARGET_ARCH")?);
     let target_folder = output.join("init");
-    let status = Command::new(variable("CARGO"))
+    let status = Command::new(variable("CARGO")?)
         .args(["build", "--quiet", "--package", "kiln-init", "--profile", "init"])
         .args(["--target", &target, "--target-dir"])
         .arg(&target_folder)
@@ -41,19 +41,14 @@ fn build(output: &Path) -> PathBuf {
         // What the outer build was given for its own target must not reach this one.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .status();
-    match status {
-        Ok(status) if status.success() => target_folder.join(&target).join("init/kiln-init"),
-        Ok(_) => fail(&format!("kiln-init was not built; is the Rust target {target} installed?")),
-        Err(error) => fail(&format!("cargo cannot be started: {error}")),
+        .status()
+        .map_err(|error| format!("cargo cannot be started: {error}"))?;
+    if status.success() {
+        return Ok(target_folder.join(&target).join("init/kiln-init"));
     }
+    Err(format!("kiln-init was not built; is the Rust target {target} installed?"))
 }
 
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| fail(&format!("cargo sets no {name}")))
-}
-
-fn fail(message: &str) -> ! {
-    println!("cargo::error={message}");
-    std::process::exit(1)
+fn variable(name: &str) -> Result<String, String> {
+    std::env::var(name).map_err(|error| format!("cargo sets no {name}: {error}"))
 }

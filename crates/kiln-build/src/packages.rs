@@ -6,8 +6,11 @@
 use kiln_release::Package;
 use kiln_tree::{ContentStore, Kind, Tree};
 
+/// Reads one kind of database.
+type Parser = fn(&str) -> Vec<Package>;
+
 /// Package databases, by path, with the parser of each.
-const DATABASES: [(&[u8], fn(&str) -> Vec<Package>); 4] = [
+const DATABASES: [(&[u8], Parser); 4] = [
     (b"var/lib/dpkg/status", parse_dpkg),
     (b"usr/lib/sysimage/dpkg/status", parse_dpkg),
     (b"lib/apk/db/installed", parse_apk),

@@ -23,7 +23,7 @@ const LOGIN_NAME_MAX: usize = 32;
 /// Adds one login; one that exists gets the password and keys.
 pub(super) fn add_user(editor: &mut Editor<'_>, user: &User) -> Result<(), Error> {
     let error = |reason: &str| Error::User { name: user.name.clone(), reason: reason.into() };
-    check_name(&user.name).map_err(|reason| error(reason))?;
+    check_name(&user.name).map_err(error)?;
     let (passwd, passwd_metadata) =
         editor.read(b"etc/passwd")?.ok_or_else(|| error("the image has no /etc/passwd"))?;
     let passwd = String::from_utf8_lossy(&passwd).into_owned();
