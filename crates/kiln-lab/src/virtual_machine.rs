@@ -382,10 +382,10 @@ mod tests {
 
     #[test]
     fn a_login_runs_commands_and_tells_their_status() {
-        // Like getty: asks for a name and a password, then gives a shell.
+        // Like getty: asks for a name and a password, then gives a shell with its prompt.
         let (mut machine, work) = scripted(
             "printf 'host login: '; read user; printf 'Password: '; read password; \
-             echo \"Welcome $user\"; exec sh",
+             echo \"Welcome $user\"; printf '~$ '; exec sh",
         );
         machine.login("somebody", "secret").unwrap();
         let output = machine.run("printf 'one\\ntwo\\n'; (exit 7)").unwrap();
