@@ -11,10 +11,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::digest::Hasher;
 use crate::{Digest, Error};
 
 /// Largest document that is allocated before any byte of it has been seen, in bytes.
 const TRUSTED_CAPACITY: u64 = 1 << 20;
+
+/// Bytes read at once while a blob is only hashed.
+const HASHED_BYTES: usize = 512 << 10;
 
 /// A stretch of a file.
 #[derive(Debug, Clone)]
@@ -86,6 +90,21 @@ impl Blob {
             return Err(Error::DigestMismatch { location, expected: digest, actual });
         }
         Ok(bytes)
+    }
+
+    /// The digest its bytes really have, however many there are by now.
+    pub(crate) fn digest(&self) -> Result<Digest, Error> {
+        let mut reader = self.reader();
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; HASHED_BYTES];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(read) => hasher.update(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", &self.path)(error)),
+            }
+        }
     }
 
     /// How errors name this blob.

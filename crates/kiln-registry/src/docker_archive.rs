@@ -18,7 +18,7 @@ use crate::manifest::{Descriptor, ImageConfig, null_as_default, parse};
 use crate::media_type::Compression;
 use crate::resolve::{Store, check_layer_count, check_platform};
 use crate::tar_index::TarIndex;
-use crate::{Digest, Error, Options, Reference};
+use crate::{Digest, Error, Options};
 
 /// One image in `manifest.json`.
 #[derive(Debug, Deserialize)]
@@ -69,7 +69,7 @@ pub(crate) fn open(
     let location = format!("manifest.json of {archive}");
     let entries: Vec<Entry> =
         parse(&member("manifest.json")?.read_all(limits.manifest_bytes)?, &location)?;
-    let entry = select(&entries, reference, &archive)?;
+    let (entry, name) = select(&entries, reference, &archive)?;
     let config_bytes = member(&entry.config)?.read_all(limits.config_bytes)?;
     let config_digest = Digest::of(&config_bytes);
     let config_location =
@@ -125,18 +125,19 @@ pub(crate) fn open(
         manifest_digest: config_digest,
         config,
         layers,
-        reference: reference.map(str::to_owned).or_else(|| entry.repo_tags.first().cloned()),
+        reference: name.map(str::to_owned),
         annotations: BTreeMap::new(),
         store: Arc::new(Members { archive, layers: members }),
         limits: limits.clone(),
     })
 }
 
+/// The wanted image and the name it has in the archive.
 fn select<'a>(
     entries: &'a [Entry],
     wanted: Option<&str>,
     archive: &str,
-) -> Result<&'a Entry, Error> {
+) -> Result<(&'a Entry, Option<&'a str>), Error> {
     let available = || {
         let name = |entry: &Entry| {
             let tags = entry.repo_tags.iter().map(|tag| crate::digest::shorten(tag));
@@ -147,30 +148,39 @@ fn select<'a>(
     };
     let location = archive.to_owned();
     match (wanted, entries) {
-        (None, [only]) => Ok(only),
+        (None, [only]) => Ok((only, only.repo_tags.first().map(String::as_str))),
         (None, []) => Err(Error::InvalidDocument {
             location,
             reason: "its manifest.json lists no image".into(),
         }),
         (None, _) => Err(Error::SeveralImages { location, available: available() }),
-        (Some(wanted), _) => entries
-            .iter()
-            .find(|entry| entry.repo_tags.iter().any(|tag| same_name(tag, wanted)))
-            .ok_or_else(|| Error::ReferenceNotFound {
-                location,
-                wanted: crate::digest::shorten(wanted),
-                available: available(),
-            }),
+        (Some(wanted), _) => {
+            let tags = || {
+                let tag = |entry: &'a Entry| entry.repo_tags.iter().map(move |tag| (entry, tag));
+                entries.iter().flat_map(tag)
+            };
+            let exact = tags().find(|(_, tag)| *tag == wanted);
+            let ending: Vec<_> = tags().filter(|(_, tag)| ends_with_parts(tag, wanted)).collect();
+            match (exact, ending.as_slice()) {
+                (Some(found), _) | (None, &[found]) => Ok((found.0, Some(found.1))),
+                (None, []) => Err(Error::ReferenceNotFound {
+                    location,
+                    wanted: crate::digest::shorten(wanted),
+                    available: available(),
+                }),
+                (None, several) => Err(Error::AmbiguousReference {
+                    location,
+                    wanted: crate::digest::shorten(wanted),
+                    matching: several.iter().map(|(_, tag)| crate::digest::shorten(tag)).collect(),
+                }),
+            }
+        }
     }
 }
 
-/// `debian:12` and `docker.io/library/debian:12` are one name.
-fn same_name(tag: &str, wanted: &str) -> bool {
-    tag == wanted
-        || match (tag.parse::<Reference>(), wanted.parse::<Reference>()) {
-            (Ok(tag), Ok(wanted)) => tag == wanted,
-            _ => false,
-        }
+/// `registry.example/team/debian:12` ends with the parts `debian:12` and `team/debian:12`.
+fn ends_with_parts(tag: &str, wanted: &str) -> bool {
+    tag.strip_suffix(wanted).is_some_and(|rest| rest.ends_with('/'))
 }
 
 /// `<hex>.json` and `blobs/sha256/<hex>` promise a digest.
@@ -184,15 +194,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_compared_by_meaning() {
-        for (tag, wanted, expected) in [
-            ("debian:12", "docker.io/library/debian:12", true),
-            ("debian:latest", "debian", true),
-            ("debian:12", "debian:13", false),
-            ("??", "??", true),
+    fn references_are_whole_tags_or_their_only_ending() {
+        let entry = |config: &str, tags: &[&str]| Entry {
+            config: config.to_owned(),
+            repo_tags: tags.iter().map(ToString::to_string).collect(),
+            layers: Vec::new(),
+        };
+        let entries = [
+            entry("1", &["registry.example/team/debian:12", "debian:11"]),
+            entry("2", &["registry.example/debian:11", "a.example/edge:1"]),
+            entry("3", &["b.example/edge:1", "localhost:5000/x:1"]),
+        ];
+        for (wanted, expected) in [
+            ("registry.example/team/debian:12", "1 registry.example/team/debian:12"),
+            ("team/debian:12", "1 registry.example/team/debian:12"),
+            ("debian:12", "1 registry.example/team/debian:12"),
+            // A whole tag counts more than the ending of another.
+            ("debian:11", "1 debian:11"),
+            ("edge:1", "\"edge:1\" fits several tags in x.tar: a.example/edge:1, b.example/edge:1"),
+            ("a.example/edge:1", "2 a.example/edge:1"),
+            ("x:1", "3 localhost:5000/x:1"),
+            ("bian:12", "no image"),
+            ("debian", "no image"),
+            ("debian:13", "no image"),
+            ("/debian:12", "no image"),
+            ("12", "no image"),
+            ("other.example/debian:11", "no image"),
         ] {
-            assert_eq!(same_name(tag, wanted), expected, "{tag} {wanted}");
+            let found = match select(&entries, Some(wanted), "x.tar") {
+                Ok((entry, name)) => format!("{} {}", entry.config, name.unwrap()),
+                Err(error) => error.to_string(),
+            };
+            assert!(found.starts_with(expected), "{wanted}: {found}");
         }
+        let (_, name) = select(&entries[1..2], None, "x.tar").unwrap();
+        assert_eq!(name, Some("registry.example/debian:11"));
+        let error = select(&entries, None, "x.tar").unwrap_err();
+        assert!(matches!(error, Error::SeveralImages { .. }), "{error}");
     }
 
     #[test]

@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An image name does not say which registry it is in.
+    #[error("image name {given:?} names no registry host{}", candidates(searched))]
+    ShortName {
+        /// The name, spelled out as far as it goes.
+        given: String,
+        /// The `unqualified-search-registries` of registries.conf, if there are several.
+        searched: Vec<String>,
+    },
     /// A digest is malformed or of an unsupported algorithm.
     #[error("digest {given:?} is refused: {reason}")]
     InvalidDigest {
@@ -100,6 +108,16 @@ pub enum Error {
         wanted: String,
         /// All references there are.
         available: Vec<String>,
+    },
+    /// The image that was asked for could be several.
+    #[error("{wanted:?} fits several tags in {location}: {}", list(matching))]
+    AmbiguousReference {
+        /// The archive.
+        location: String,
+        /// The reference that was asked for.
+        wanted: String,
+        /// The tags that end with it.
+        matching: Vec<String>,
     },
     /// There are several images and none was asked for.
     #[error("{location} holds several images: {}", list(available))]
@@ -312,12 +330,17 @@ impl Error {
             Self::InvalidSource { suggestion: None, .. } => {
                 format!("a source is one of {}", crate::source::FORMS)
             }
-            Self::ReferenceNotFound { .. } | Self::SeveralImages { .. } => {
+            Self::ReferenceNotFound { .. }
+            | Self::AmbiguousReference { .. }
+            | Self::SeveralImages { .. } => {
                 "append one of the listed references to the source, behind a colon".into()
             }
             Self::NoPlatform { .. } => "choose one of the listed with --platform".into(),
             Self::InvalidPlatform { .. } => "write it like linux/amd64 or linux/arm/v7".into(),
             Self::InvalidReference { .. } => "write it like host/repository:tag".into(),
+            Self::ShortName { given, .. } => {
+                format!("write the host in front: docker://registry.example/{given}")
+            }
             Self::TooLarge { .. } | Self::Ratio { .. } => {
                 "if the image is trusted, raise the limit".into()
             }
@@ -373,6 +396,13 @@ fn list(names: &[String]) -> String {
             format!("{} and {} more", names[..LISTED].join(", "), names.len() - LISTED)
         }
         names => names.join(", "),
+    }
+}
+
+fn candidates(searched: &[String]) -> String {
+    match searched {
+        [] => String::new(),
+        several => format!(", and registries.conf offers more than one: {}", list(several)),
     }
 }
 

@@ -33,7 +33,7 @@ pub use manifest::ImageConfig;
 pub use media_type::Compression;
 pub use options::{Limits, Network, Options};
 pub use platform::Platform;
-pub use reference::Reference;
+pub use reference::{Reference, ShortName};
 pub use source::Source;
 
 /// Opens the image behind `source`. Reads documents only; layers follow on demand.
@@ -51,6 +51,7 @@ pub fn open(source: &Source, options: &Options) -> Result<Image, Error> {
             docker_archive::open(path, reference.as_deref(), options)
         }
         Source::Registry(reference) => http::open(reference, options),
+        Source::ShortName(name) => http::open_short(name, options),
         Source::Directory(_) | Source::Tar(_) => {
             Err(Error::NotAnImage { given: source.to_string() })
         }

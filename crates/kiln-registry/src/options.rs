@@ -55,7 +55,7 @@ pub struct Network {
     /// Credential files in the format of docker's `config.json`, first match wins.
     pub auth_files: Vec<PathBuf>,
     /// Files or drop-in folders in the format of containers-registries.conf(5) version 2; later
-    /// ones replace the entries of earlier ones with the same prefix.
+    /// ones replace the entries of earlier ones with the same prefix, and their search list.
     pub registries_conf: Vec<PathBuf>,
     /// Folders in the format of containers-certs.d(5), first match for each file wins.
     pub certificate_directories: Vec<PathBuf>,

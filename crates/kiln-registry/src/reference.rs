@@ -1,8 +1,9 @@
-//! Names of images in a registry: `[host[:port]/]repository[:tag][@digest]`.
+//! Names of images in a registry: `host[:port]/repository[:tag][@digest]`.
 //!
-//! The grammar is the distribution project's (reference/regexp.go), with its default host and
-//! `library/` prefix, so that what podman and docker accept means the same here. Short names are
-//! never searched in several registries: the answer would depend on the machine's configuration.
+//! The grammar is the distribution project's (reference/regexp.go) without its default host: whose
+//! registry is asked for an operating system is the user's word, never this program's. A
+//! [`ShortName`] has no host and becomes a [`Reference`] only through the one registry that
+//! registries.conf may name; searching several was dropped, because the first to answer would win.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +11,6 @@ use std::str::FromStr;
 use crate::digest::shorten;
 use crate::{Digest, Error};
 
-/// Where a name without a host points (distribution's `defaultDomain`).
-const DEFAULT_HOST: &str = "docker.io";
 /// Longest repository name (distribution's `RepositoryNameTotalLengthMax`), in bytes.
 const REPOSITORY_BYTES: usize = 255;
 /// Longest tag (distribution spec 1.1 § Pulling manifests), in bytes.
@@ -51,17 +50,67 @@ impl Reference {
 impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.host, self.repository)?;
-        if let Some(tag) = &self.tag {
-            write!(formatter, ":{tag}")?;
-        }
-        match &self.digest {
-            Some(digest) => write!(formatter, "@{digest}"),
-            None => Ok(()),
-        }
+        write_version(formatter, self.tag.as_deref(), self.digest)
     }
 }
 
 impl FromStr for Reference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.parse()? {
+            Name::Full(reference) => Ok(reference),
+            Name::Short(name) => {
+                Err(Error::ShortName { given: shorten(&name.to_string()), searched: Vec::new() })
+            }
+        }
+    }
+}
+
+/// A name without a host, such as `debian:12`: where it points is not decided yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShortName {
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+impl ShortName {
+    /// The same name in `registry`, which is `host[:port]` with an optional path.
+    pub(crate) fn within(&self, registry: &str) -> Result<Reference, Error> {
+        format!("{}/{self}", registry.trim_end_matches('/')).parse()
+    }
+}
+
+impl fmt::Display for ShortName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.repository)?;
+        write_version(formatter, self.tag.as_deref(), self.digest)
+    }
+}
+
+fn write_version(
+    formatter: &mut fmt::Formatter<'_>,
+    tag: Option<&str>,
+    digest: Option<Digest>,
+) -> fmt::Result {
+    if let Some(tag) = tag {
+        write!(formatter, ":{tag}")?;
+    }
+    match digest {
+        Some(digest) => write!(formatter, "@{digest}"),
+        None => Ok(()),
+    }
+}
+
+/// Either kind of name, as users write them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Name {
+    Full(Reference),
+    Short(ShortName),
+}
+
+impl FromStr for Name {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -80,13 +129,11 @@ impl FromStr for Reference {
             None => (name, None),
         };
         let (host, repository) = match name.split_once('/') {
-            Some((host, rest)) if is_host(host) => (host, rest.to_owned()),
-            Some(_) => (DEFAULT_HOST, name.to_owned()),
-            None => (DEFAULT_HOST, format!("library/{name}")),
+            Some((host, rest)) if is_host(host) => (Some(host), rest),
+            _ => (None, name),
         };
-        // The old spelling of the default host means the same registry.
-        let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
-        if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte)) {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        if host.is_some_and(|host| !host.bytes().all(fits)) {
             return Err(invalid("the host has a character that no host name has"));
         }
         if name.is_empty() {
@@ -109,15 +156,17 @@ impl FromStr for Reference {
             (None, None) => Some("latest".to_owned()),
             (None, Some(_)) => None,
         };
-        Ok(Self { host: host.to_owned(), repository, tag, digest })
+        let repository = repository.to_owned();
+        Ok(match host {
+            Some(host) => Self::Full(Reference { host: host.to_owned(), repository, tag, digest }),
+            None => Self::Short(ShortName { repository, tag, digest }),
+        })
     }
 }
 
 /// The first component is a host when it has a dot, a port, or is `localhost`.
 fn is_host(component: &str) -> bool {
-    component == "localhost"
-        || component.contains(['.', ':'])
-        || component.bytes().any(|byte| byte.is_ascii_uppercase())
+    component == "localhost" || component.contains(['.', ':'])
 }
 
 fn is_component(component: &str) -> bool {
@@ -149,17 +198,39 @@ mod tests {
     fn spells_names_out() {
         let digest = Digest::of(b"x");
         for (text, expected) in [
-            ("debian", "docker.io/library/debian:latest".to_owned()),
-            ("debian:12", "docker.io/library/debian:12".to_owned()),
-            ("index.docker.io/a/b", "docker.io/a/b:latest".to_owned()),
-            ("a/b:1", "docker.io/a/b:1".to_owned()),
+            ("registry.example/debian:12", "registry.example/debian:12".to_owned()),
             ("localhost/b", "localhost/b:latest".to_owned()),
+            ("UP.example/b", "UP.example/b:latest".to_owned()),
             ("host:5000/a/b__c", "host:5000/a/b__c:latest".to_owned()),
             ("r.example/a@DIGEST", format!("r.example/a@{digest}")),
             ("r.example/a:t@DIGEST", format!("r.example/a:t@{digest}")),
         ] {
             let text = text.replace("DIGEST", &digest.to_string());
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn short_names_are_told_apart_and_refused() {
+        let digest = Digest::of(b"x");
+        for (text, expected) in [
+            ("debian", "debian:latest".to_owned()),
+            ("debian:12", "debian:12".to_owned()),
+            ("a/b:1", "a/b:1".to_owned()),
+            ("a@DIGEST", format!("a@{digest}")),
+            // Without a slash there is no host, whatever the name looks like.
+            ("registry.example:5000", "registry.example:5000".to_owned()),
+            ("localhost", "localhost:latest".to_owned()),
+        ] {
+            let text = text.replace("DIGEST", &digest.to_string());
+            let Name::Short(name) = text.parse().unwrap() else { panic!("{text}") };
+            assert_eq!(name.to_string(), expected);
+            let within = name.within("registry.example:1/").unwrap();
+            assert_eq!(within.to_string(), format!("registry.example:1/{expected}"));
+            let error = text.parse::<Reference>().unwrap_err();
+            assert!(matches!(error, Error::ShortName { .. }), "{text}: {error}");
+            let hint = error.hint().unwrap();
+            assert!(hint.ends_with(&format!("docker://registry.example/{expected}")), "{hint}");
         }
     }
 
@@ -171,6 +242,7 @@ mod tests {
             "/a",
             "a//b",
             "A",
+            "UP/a",
             "h.example/UP",
             "a:",
             "a:-x",
@@ -186,7 +258,10 @@ mod tests {
             "user@h.example/a",
             "h.example/a:t/../x",
         ] {
-            assert!(text.parse::<Reference>().is_err(), "{text}");
+            let error = text.parse::<Name>().unwrap_err();
+            let malformed =
+                matches!(error, Error::InvalidReference { .. } | Error::InvalidDigest { .. });
+            assert!(malformed, "{text}: {error}");
         }
     }
 
@@ -195,6 +270,6 @@ mod tests {
         let digest = Digest::of(b"x");
         let reference: Reference = format!("h.example/a:t@{digest}").parse().unwrap();
         assert_eq!(reference.version(), digest.to_string());
-        assert_eq!("a:t".parse::<Reference>().unwrap().version(), "t");
+        assert_eq!("h.example/a:t".parse::<Reference>().unwrap().version(), "t");
     }
 }

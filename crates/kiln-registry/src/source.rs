@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::digest::shorten;
+use crate::reference::Name;
 use crate::tar_index::TarIndex;
-use crate::{Error, Limits, Reference};
+use crate::{Error, Limits, Reference, ShortName};
 
 /// All forms of a source, for hints.
 pub(crate) const FORMS: &str = "oci:DIR[:ref], oci-archive:FILE[:ref], \
-    docker-archive:FILE[:ref], docker://REF, dir:PATH, tar:FILE";
+    docker-archive:FILE[:ref], docker://HOST/REF, dir:PATH, tar:FILE";
 
 /// One parsed source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +41,10 @@ pub enum Source {
         /// Entry of `RepoTags`.
         reference: Option<String>,
     },
-    /// `docker://REF`: a registry.
+    /// `docker://HOST/REF`: a registry.
     Registry(Reference),
+    /// `docker://REF` without a host: only registries.conf can say where that is.
+    ShortName(ShortName),
     /// `dir:PATH`: a plain folder.
     Directory(PathBuf),
     /// `tar:FILE`: a plain tar of a file tree.
@@ -55,6 +58,7 @@ impl fmt::Display for Source {
             Self::OciArchive { path, reference } => ("oci-archive", path, reference),
             Self::DockerArchive { path, reference } => ("docker-archive", path, reference),
             Self::Registry(reference) => return write!(formatter, "docker://{reference}"),
+            Self::ShortName(name) => return write!(formatter, "docker://{name}"),
             Self::Directory(path) => ("dir", path, &None),
             Self::Tar(path) => ("tar", path, &None),
         };
@@ -108,7 +112,10 @@ impl FromStr for Source {
                 Self::DockerArchive { path, reference }
             }
             "docker" => match rest.strip_prefix("//") {
-                Some(reference) => Self::Registry(reference.parse()?),
+                Some(name) => match name.parse()? {
+                    Name::Full(reference) => Self::Registry(reference),
+                    Name::Short(name) => Self::ShortName(name),
+                },
                 None => return Err(invalid("docker: must be followed by two slashes")),
             },
             "dir" => Self::Directory(plain()?),
@@ -150,6 +157,7 @@ mod tests {
             "oci-archive:x.tar",
             "docker-archive:x.tar:debian:12",
             "docker://h.example/a:t",
+            "docker://debian:12",
             "dir:a:b",
             "tar:-",
         ] {

@@ -240,6 +240,73 @@ fn passing_faults_are_overcome() {
     }
 }
 
+/// Flips a bit in the middle of every finished file of a cache.
+fn damage_cache(cache: &Path) -> usize {
+    let files = std::fs::read_dir(cache.join("sha256")).unwrap();
+    files
+        .map(|file| {
+            let path = file.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        })
+        .count()
+}
+
+#[test]
+fn damage_in_the_cache_is_fetched_again_once() {
+    let fixture = fixture();
+    let cache = tempfile::tempdir().unwrap();
+    // The third answer for the layer is damaged as well.
+    let (host, log) = serve_faulty(&fixture, true, |answer, earlier| {
+        if earlier == 2 {
+            answer.body[5] ^= 1;
+        }
+    });
+    let mut options = options(&[&host]);
+    options.cache = Some(cache.path().to_owned());
+    let reference = format!("{host}/a/b:v1");
+    let asked = || {
+        let log = log.lock().unwrap();
+        log.iter().filter(|request| request.path == fixture.layer_path).count()
+    };
+    assert!(pull(&reference, &options).unwrap() == fixture.layer);
+    assert_eq!(damage_cache(cache.path()), 3, "manifest, configuration and layer");
+    assert!(pull(&reference, &options).unwrap() == fixture.layer);
+    assert_eq!(asked(), 2);
+    assert!(pull(&reference, &options).unwrap() == fixture.layer);
+    assert_eq!(asked(), 2, "the cache is sound again");
+    damage_cache(cache.path());
+    let error = pull(&reference, &options).unwrap_err();
+    assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
+    assert_eq!(asked(), 3, "damage from the registry itself is final");
+    assert!(pull(&reference, &options).unwrap() == fixture.layer);
+    assert_eq!(asked(), 4, "and nothing of it was kept");
+}
+
+#[test]
+fn a_short_name_needs_a_lone_search_registry() {
+    let fixture = fixture();
+    let (host, log) = serve_faulty(&fixture, true, |_, _| {});
+    let configuration = fixture.folder.path().join("registries.conf");
+    let mut options = options(&[&host]);
+    options.network.registries_conf.push(configuration.clone());
+    let list = |entries: &str| {
+        std::fs::write(&configuration, format!("unqualified-search-registries = [{entries}]"))
+            .unwrap();
+    };
+    for entries in ["", &format!("\"{host}\", \"other.example\"")] {
+        list(entries);
+        let error = pull("a/b:v1", &options).unwrap_err();
+        assert!(matches!(error, Error::ShortName { .. }), "{error}");
+        assert!(error.hint().unwrap().ends_with("docker://registry.example/a/b:v1"));
+    }
+    assert!(log.lock().unwrap().is_empty(), "nobody was asked");
+    list(&format!("\"{host}\""));
+    assert!(pull("a/b:v1", &options).unwrap() == fixture.layer);
+}
+
 #[test]
 fn lasting_faults_are_named() {
     type Fault = fn(&mut Answer, usize);

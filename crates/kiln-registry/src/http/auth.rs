@@ -16,8 +16,6 @@ use crate::manifest::null_as_default;
 
 /// Largest auth file, in bytes.
 const AUTH_FILE_BYTES: u64 = 1 << 20;
-/// The key docker uses for its default registry.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// How to log in at one registry. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -83,10 +81,8 @@ impl Credentials {
             let found = file
                 .auths
                 .iter()
-                .filter_map(|(key, entry)| {
-                    Some((matched_length(key, host, repository)?, key, entry))
-                })
-                .max_by_key(|(length, ..)| *length);
+                .filter_map(|(key, entry)| Some((closeness(key, host, repository)?, key, entry)))
+                .max_by_key(|(closeness, ..)| *closeness);
             let Some((_, key, entry)) = found else { continue };
             let unusable = || Error::Configuration {
                 path: path.clone(),
@@ -113,12 +109,11 @@ fn is_base64(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
 }
 
-/// Whether a key is for this place: `host`, `host/name…`, or a URL of old. Longer is closer.
-fn matched_length(key: &str, host: &str, repository: &str) -> Option<usize> {
-    if key == DOCKER_HUB_KEY {
-        return (host == "docker.io").then_some(0);
-    }
+/// How well a key fits this place, if at all; it is `host`, `host/name…`, or a URL of old. Longer
+/// is closer, and the present form of a key counts more than the old one.
+fn closeness(key: &str, host: &str, repository: &str) -> Option<(usize, bool)> {
     let stripped = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    let is_present_form = stripped.is_none();
     let key = match stripped {
         // Old docker kept `https://host/v1/`; only its host counts.
         Some(rest) => rest.split('/').next().unwrap_or_default(),
@@ -126,7 +121,8 @@ fn matched_length(key: &str, host: &str, repository: &str) -> Option<usize> {
     };
     let place = format!("{host}/{repository}");
     let rest = place.strip_prefix(key)?;
-    (!key.is_empty() && (rest.is_empty() || rest.starts_with('/'))).then_some(key.len())
+    let fits = !key.is_empty() && (rest.is_empty() || rest.starts_with('/'));
+    fits.then_some((key.len(), is_present_form))
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<AuthFile, Error> {
@@ -146,8 +142,9 @@ mod tests {
     fn the_closest_entry_wins() {
         let found = credentials(
             r#"{"auths":{"h.example":{"auth":"aG9zdA=="},"h.example/a":{"auth":"YQ=="},
-                "https://index.docker.io/v1/":{"auth":"aHVi"},
                 "https://old.example/v1/":{"auth":"b2xk"},
+                "https://h.example/v1/":{"auth":"b2xkZXI="},
+                "http://older.example:5000":{"auth":"cG9ydA=="},
                 "t.example":{"auth":"","identitytoken":"secret"}},"credHelpers":null}"#,
         );
         let basic = |text: &str| Some(Login::Basic(text.into()));
@@ -156,8 +153,10 @@ mod tests {
             ("h.example", "a/x", basic("YQ==")),
             ("h.example", "ab", basic("aG9zdA==")),
             ("h.example.evil", "a", None),
-            ("docker.io", "library/debian", basic("aHVi")),
             ("old.example", "a", basic("b2xk")),
+            ("old.example", "v1/a", basic("b2xk")),
+            ("older.example:5000", "a", basic("cG9ydA==")),
+            ("older.example", "a", None),
             ("t.example", "a", Some(Login::Refresh("secret".into()))),
         ] {
             assert_eq!(found.find(host, repository).unwrap(), expected, "{host}/{repository}");

@@ -2,14 +2,16 @@
 //!
 //! A finished blob appears only by rename, after its digest was right and its bytes were synced. An
 //! unfinished one stays, so that the next run resumes it; a lock keeps two runs from writing the
-//! same. Cached bytes are verified again whenever they are read, like any others.
+//! same. A kept file is hashed before its first use in a run: what turns out to be damaged is
+//! dropped and downloaded again, which is impossible once a reader has seen half of it. Leaving
+//! that to the verification of the stream, which still happens, was dropped: it can only report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::blob::{Blob, check_length};
 use crate::digest::Hasher;
@@ -24,6 +26,8 @@ pub(super) struct Cache {
     /// The folder, or unlinked files for this image alone.
     folder: Option<PathBuf>,
     unlinked: Mutex<BTreeMap<Digest, Blob>>,
+    /// Files in the folder that this run has hashed or written.
+    sound: Mutex<BTreeSet<Digest>>,
 }
 
 impl Cache {
@@ -32,20 +36,43 @@ impl Cache {
         if let Some(folder) = &folder {
             std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
-        Ok(Self { folder, unlinked: Mutex::default() })
+        Ok(Self { folder, unlinked: Mutex::default(), sound: Mutex::default() })
     }
 
-    /// A finished blob of that size. A file of another size is damage and counts as missing.
+    /// A finished blob of that size. Damaged files are removed and count as missing.
     pub(super) fn find(&self, digest: Digest, size: u64) -> Result<Option<Blob>, Error> {
         let Some(folder) = &self.folder else {
             let blobs = self.unlinked.lock().unwrap_or_else(PoisonError::into_inner);
             return Ok(blobs.get(&digest).filter(|blob| blob.length == size).cloned());
         };
-        match Blob::open_file(&folder.join(digest.hex())) {
-            Ok(blob) => Ok((blob.length == size).then_some(blob)),
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let path = folder.join(digest.hex());
+        let blob = match Blob::open_file(&path) {
+            Ok(blob) => blob,
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if blob.length == size {
+            // Not held while hashing: several layers are brought here at once.
+            let is_known = self.sound().contains(&digest);
+            if is_known || blob.digest()? == digest {
+                self.sound().insert(digest);
+                return Ok(Some(blob));
+            }
         }
+        // Another run may have put a sound file in its place by now. Then that is fetched once
+        // more, and who has it open keeps it.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove the damaged", &path)(error))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn sound(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.sound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a document that is in memory already.
@@ -100,6 +127,7 @@ impl Cache {
         std::fs::rename(&path, &name).map_err(Error::io("rename to", &name))?;
         let folder = File::open(folder).map_err(Error::io("open", folder))?;
         folder.sync_all().map_err(Error::io("sync", &name))?;
+        self.sound().insert(digest);
         Ok(Blob::new(Arc::new(file), &name, 0, size))
     }
 }
@@ -203,6 +231,21 @@ mod tests {
         let blob = cache.find(digest, 10).unwrap().unwrap();
         assert_eq!(blob.read_verified(digest, Some(10), 10).unwrap(), b"0123456789");
         assert!(!folder.path().join(format!("sha256/{}.partial", digest.hex())).exists());
+    }
+
+    #[test]
+    fn damaged_files_are_dropped() {
+        let digest = Digest::of(b"0123456789");
+        for damaged in [&b"012345678_"[..], b"012345678", b"0123456789_", b""] {
+            let folder = tempfile::tempdir().unwrap();
+            Cache::new(Some(folder.path())).unwrap().insert(digest, b"0123456789").unwrap();
+            let path = folder.path().join("sha256").join(digest.hex());
+            let find = || Cache::new(Some(folder.path())).unwrap().find(digest, 10).unwrap();
+            assert!(find().is_some());
+            std::fs::write(&path, damaged).unwrap();
+            assert!(find().is_none());
+            assert!(!path.exists());
+        }
     }
 
     #[test]

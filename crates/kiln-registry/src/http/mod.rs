@@ -21,10 +21,11 @@ use std::sync::Arc;
 use crate::blob::Blob;
 use crate::manifest::Descriptor;
 use crate::resolve::{Store, resolve};
-use crate::{Digest, Error, Image, Options, Reference};
+use crate::{Digest, Error, Image, Options, Reference, ShortName};
 
 use api::Repository;
 use cache::Cache;
+use registries_conf::Configuration;
 use transport::Transport;
 
 /// The mirrors of a repository and the repository itself, in the order they are asked.
@@ -83,8 +84,22 @@ impl Store for Remote {
 
 /// Opens the image `reference` names.
 pub(crate) fn open(reference: &Reference, options: &Options) -> Result<Image, Error> {
+    let configuration = registries_conf::load(&options.network.registries_conf)?;
+    open_configured(reference, &configuration, options)
+}
+
+/// Opens the image a name without a host means on this machine.
+pub(crate) fn open_short(name: &ShortName, options: &Options) -> Result<Image, Error> {
+    let configuration = registries_conf::load(&options.network.registries_conf)?;
+    open_configured(&configuration.qualify(name)?, &configuration, options)
+}
+
+fn open_configured(
+    reference: &Reference,
+    configuration: &Configuration,
+    options: &Options,
+) -> Result<Image, Error> {
     let network = &options.network;
-    let configuration = registries_conf::load(&network.registries_conf)?;
     let credentials = auth::Credentials::load(&network.auth_files)?;
     let repositories = configuration
         .places(reference)?

@@ -1,15 +1,17 @@
-//! Mirrors and rewrites of registries (containers-registries.conf(5), version 2).
+//! Mirrors, rewrites and the search list of registries (containers-registries.conf(5), version 2).
 //!
 //! `insecure` is read and has no effect: what the machine's configuration allows others to do is
-//! no consent to fetch an operating system without TLS. `unqualified-search-registries` and aliases
-//! are ignored, since short names are not searched.
+//! no consent to fetch an operating system without TLS. `unqualified-search-registries` counts only
+//! with exactly one entry: among several the first to answer would decide what is built. Aliases
+//! are ignored; distributions ship lists of them that no user chose.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::blob::Blob;
-use crate::{Error, Reference};
+use crate::digest::shorten;
+use crate::{Error, Reference, ShortName};
 
 /// Largest configuration file, in bytes.
 const CONFIGURATION_BYTES: u64 = 1 << 20;
@@ -38,14 +40,22 @@ struct Mirror {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Document {
+    /// Absent and empty differ: an empty list takes back what an earlier file said.
+    unqualified_search_registries: Option<Vec<String>>,
     #[serde(default)]
     registry: Vec<Registry>,
 }
 
-/// All entries; of those with the same prefix only the last.
+/// What all files together say.
 #[derive(Debug, Default)]
-pub(super) struct Configuration(Vec<Registry>);
+pub(super) struct Configuration {
+    /// Of entries with the same prefix only the last.
+    registries: Vec<Registry>,
+    /// The last search list and the file it is in.
+    search: Option<(PathBuf, Vec<String>)>,
+}
 
 /// A host and a repository to ask there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,17 +97,34 @@ impl Configuration {
             if registry.prefix().is_empty() {
                 return Err(refused("a registry has neither prefix nor location".into()));
             }
-            self.0.retain(|other| other.prefix() != registry.prefix());
-            self.0.push(registry);
+            self.registries.retain(|other| other.prefix() != registry.prefix());
+            self.registries.push(registry);
+        }
+        if let Some(search) = document.unqualified_search_registries {
+            self.search = Some((path.to_owned(), search));
         }
         Ok(())
+    }
+
+    /// The name with the only registry there is to search.
+    pub(super) fn qualify(&self, name: &ShortName) -> Result<Reference, Error> {
+        let short = |searched: &[String]| Error::ShortName {
+            given: shorten(&name.to_string()),
+            searched: searched.iter().map(|registry| shorten(registry)).collect(),
+        };
+        let Some((path, search)) = &self.search else { return Err(short(&[])) };
+        let [registry] = search.as_slice() else { return Err(short(search)) };
+        name.within(registry).map_err(|_| Error::Configuration {
+            path: path.clone(),
+            reason: format!("search registry {:?} makes no name of {name}", shorten(registry)),
+        })
     }
 
     /// Where to ask for `reference`: mirrors first, the place itself last.
     pub(super) fn places(&self, reference: &Reference) -> Result<Vec<Place>, Error> {
         let name = reference.name();
         let closest = self
-            .0
+            .registries
             .iter()
             .filter_map(|registry| Some((matched_length(registry.prefix(), &name)?, registry)))
             .max_by_key(|(length, _)| *length);
@@ -153,7 +180,7 @@ impl Registry {
     }
 }
 
-/// Bytes of `name` a prefix covers; `*.example.com` covers the host.
+/// Bytes of `name` a prefix covers; `*.wild.example` covers the host.
 fn matched_length(prefix: &str, name: &str) -> Option<usize> {
     if let Some(domain) = prefix.strip_prefix('*') {
         let host = name.split('/').next().unwrap_or_default();
@@ -167,6 +194,7 @@ fn matched_length(prefix: &str, name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::Name;
     use proptest::prelude::*;
 
     const TEXT: &str = r#"
@@ -215,6 +243,47 @@ mod tests {
         }
         let message = places("a.example/forbidden/x").unwrap_err().to_string();
         assert_eq!(message, "registry a.example/forbidden is blocked by /r.conf");
+    }
+
+    #[test]
+    fn only_a_lone_search_registry_completes_short_names() {
+        let list = |entries: &str| format!("unqualified-search-registries = [{entries}]");
+        let lone = list("'s.example:1'");
+        for (files, expected) in [
+            (vec![lone.clone()], "s.example:1/debian:12"),
+            (vec![lone.clone(), String::new()], "s.example:1/debian:12"),
+            (vec![list("'a.example', 'b.example'"), lone.clone()], "s.example:1/debian:12"),
+            (vec![list("'s.example/team/'")], "s.example/team/debian:12"),
+            (vec![list("'localhost'")], "localhost/debian:12"),
+            (vec![], "image name \"debian:12\" names no registry host"),
+            (vec![lone.clone(), list("")], "image name \"debian:12\" names no registry host"),
+            (
+                vec![lone, list("'a.example', 'b.example'")],
+                "image name \"debian:12\" names no registry host, and registries.conf offers \
+                 more than one: a.example, b.example",
+            ),
+            (
+                vec![list("'nohost'")],
+                "configuration /r.conf is not usable: search registry \"nohost\" makes no name \
+                 of debian:12",
+            ),
+            (
+                vec![list("'https://s.example'")],
+                "configuration /r.conf is not usable: search registry \"https://s.example\" makes \
+                 no name of debian:12",
+            ),
+        ] {
+            let mut configuration = Configuration::default();
+            for file in &files {
+                configuration.add(file.as_bytes(), Path::new("/r.conf")).unwrap();
+            }
+            let Name::Short(name) = "debian:12".parse().unwrap() else { panic!("it has no host") };
+            let found = match configuration.qualify(&name) {
+                Ok(reference) => reference.to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(found, expected, "{files:?}");
+        }
     }
 
     proptest! {

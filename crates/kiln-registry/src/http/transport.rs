@@ -63,11 +63,9 @@ impl Transport {
                 .timeout_per_read(Some(network.read_timeout));
             Ok(Agent::new_with_config(builder.build()))
         };
-        // The default host serves its API under another name.
-        let served_by = if host == "docker.io" { "registry-1.docker.io" } else { host };
-        let scheme = if is_listed(served_by, network) { "http" } else { "https" };
+        let scheme = if is_listed(host, network) { "http" } else { "https" };
         Ok(Self {
-            base: format!("{scheme}://{served_by}"),
+            base: format!("{scheme}://{host}"),
             agent: agent(Some(host))?,
             foreign: agent(None)?,
             network: network.clone(),

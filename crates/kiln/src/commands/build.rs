@@ -16,7 +16,7 @@ const SECRET_MAX: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Sources:
-  oci:DIR[:REF]  oci-archive:FILE[:REF]  docker-archive:FILE[:REF]  docker://REFERENCE
+  oci:DIR[:REF]  oci-archive:FILE[:REF]  docker-archive:FILE[:REF]  docker://HOST/NAME[:TAG]
   dir:FOLDER     tar:FILE
 
 Examples:
