@@ -96,9 +96,29 @@ pub enum Error {
         /// What is missing or wrong.
         reason: String,
     },
-    /// The image is for an architecture that Kiln does not boot.
-    #[error("the architecture `{0}` is not supported")]
-    Architecture(String),
+    /// A program that this verb is made of is not installed.
+    #[error("{tool} cannot be started")]
+    MissingTool {
+        /// The program, which is also its package's name.
+        tool: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A distribution's packages did not become an image.
+    #[error("cannot bootstrap: {reason}")]
+    Bootstrap {
+        /// What is wrong, with the tool's last words.
+        reason: String,
+    },
+    /// A file cannot be inspected.
+    #[error("cannot inspect {path}: {reason}")]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -138,7 +158,11 @@ impl Error {
                     .into(),
             ),
             Self::Name { what, .. } => Some(format!("choose one with `--{what}`")),
-            Self::Architecture(_) => Some("amd64 and arm64 are".into()),
+            Self::MissingTool { tool, .. } => Some(format!("install {tool}")),
+            Self::Inspect { .. } => Some(
+                "give a raw or qcow2 disk, a root image (NAME.root) or a boot file (NAME.efi)"
+                    .into(),
+            ),
             _ => None,
         }
     }

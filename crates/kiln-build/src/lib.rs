@@ -11,8 +11,10 @@
 //! Dropped alternative: unpacking into a directory and packing that up. It needs root for owners
 //! and device nodes, twice the disk, and loses what the host's file system cannot store.
 
+pub mod bootstrap;
 mod checksum;
 mod error;
+pub mod inspect;
 pub mod layer;
 mod media;
 mod options;
@@ -30,3 +32,4 @@ pub use pipeline::{Built, build};
 pub use progress::{Progress, Silent, Step};
 pub use runtime::Runtime;
 pub use size::{format_size, parse_size};
+pub use source::load_tree;

@@ -29,6 +29,19 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
 }
 
+/// Reads a source without building anything: its tree, while contents go to `store`.
+///
+/// # Errors
+/// The source cannot be opened, or what it holds makes no tree.
+pub fn load_tree(
+    source: &Source,
+    options: &Options,
+    store: &mut dyn ContentStore,
+    progress: &mut dyn Progress,
+) -> Result<Tree, Error> {
+    load(source, options, store, progress).map(|loaded| loaded.tree)
+}
+
 /// Reads the source; contents go to `store`.
 pub(crate) fn load(
     source: &Source,

@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, completion, manual, run};
+use crate::commands::{bootstrap, build, completion, inspect, lint, manual, run};
 
 /// Fires a container image into an operating system that does not change
 #[derive(Debug, Parser)]
@@ -22,8 +22,11 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    Bootstrap(bootstrap::BootstrapArguments),
     Build(Box<build::BuildArguments>),
+    Lint(lint::LintArguments),
     Run(run::RunArguments),
+    Inspect(inspect::InspectArguments),
     Completion(completion::CompletionArguments),
     Manual(manual::ManualArguments),
 }

@@ -36,7 +36,7 @@ macro_rules! failure_from {
     };
 }
 
-failure_from!(kiln_build::Error, kiln_qemu::Error, kiln_registry::Error);
+failure_from!(kiln_build::Error, kiln_lint::Error, kiln_qemu::Error, kiln_registry::Error);
 
 /// Prints a failure; the process ends with what this returns.
 pub(crate) fn failure(failure: &Failure) -> ExitCode {

@@ -1,4 +1,4 @@
-//! qcow2, the disk format of QEMU: a header reader and a writer from a raw disk.
+//! qcow2, the disk format of QEMU: a writer from a raw disk, and a reader.
 //!
 //! Version 3 with clusters of 64 KiB, what every hypervisor that takes qcow2 reads: no backing
 //! file, no snapshots, no extended entries, and zlib as the only compression, since older readers
@@ -8,10 +8,12 @@
 //! depends on its version.
 
 mod compress;
+mod device;
 mod format;
 mod reader;
 mod writer;
 
+pub use device::Qcow2Device;
 pub use format::{CLUSTER, MAXIMUM_LENGTH};
 pub use reader::{Qcow2Header, read_header};
 pub use writer::{Qcow2Facts, Qcow2Options, write_qcow2};

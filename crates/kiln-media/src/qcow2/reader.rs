@@ -1,7 +1,6 @@
 //! Reading the header, for `kiln inspect`: what a qcow2 file says it is.
 //!
-//! Total on any bytes. Contents are not read: that needs the whole feature set of the format, and
-//! `qemu-img convert` exists.
+//! Total on any bytes, and read also where the contents cannot be: those are `device.rs`.
 
 use super::format::{HEADER_LENGTH, MAGIC, header};
 use crate::Error;
