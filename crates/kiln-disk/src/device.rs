@@ -4,9 +4,12 @@
 //! nothing is promised about the order of writes between two flushes. A single sector is the unit
 //! that a disk writes whole; the table update relies on that and on nothing larger.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// The two sector lengths in bytes that disks have.
 pub const SECTOR_SIZES: [u32; 2] = [512, 4096];
@@ -37,11 +40,11 @@ pub trait BlockDevice {
 
 /// One step of an ordered change of a disk: data, never a closure, so that a test can stop anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
+pub struct Write<'a> {
     /// Byte offset on the disk.
     pub offset: u64,
     /// What to write; whole sectors.
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'a, [u8]>,
     /// Whether everything so far must be on stable storage before the next step.
     pub flush: bool,
 }
@@ -50,7 +53,7 @@ pub struct Write {
 ///
 /// # Errors
 /// The first error of the device; later steps are not tried.
-pub fn apply(device: &mut dyn BlockDevice, writes: &[Write]) -> io::Result<()> {
+pub fn apply(device: &mut dyn BlockDevice, writes: &[Write<'_>]) -> io::Result<()> {
     for write in writes {
         device.write_at(write.offset, &write.bytes)?;
         if write.flush {
@@ -111,10 +114,16 @@ impl BlockDevice for FileDevice {
     }
 }
 
-/// A disk in memory, for tests and for planning.
+/// Bytes of a page of [`MemoryDevice`].
+const PAGE: usize = 4096;
+
+/// A disk in memory, for tests and for planning. Only pages that hold something take memory, and
+/// clones share them, so that crash replay can have thousands of disks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryDevice {
-    bytes: Vec<u8>,
+    /// Pages by number; one that is not there reads as zeros.
+    pages: BTreeMap<u64, Arc<[u8; PAGE]>>,
+    length: u64,
     sector_size: u32,
 }
 
@@ -123,24 +132,58 @@ impl MemoryDevice {
     ///
     /// # Errors
     /// A sector size other than 512 or 4096.
-    pub fn new(bytes: Vec<u8>, sector_size: u32) -> io::Result<Self> {
+    pub fn new(bytes: &[u8], sector_size: u32) -> io::Result<Self> {
+        let mut device = Self::empty(bytes.len() as u64, sector_size)?;
+        for (number, page) in bytes.chunks(PAGE).enumerate() {
+            if page.iter().any(|byte| *byte != 0) {
+                device.write_at((number * PAGE) as u64, page)?;
+            }
+        }
+        Ok(device)
+    }
+
+    /// A disk of `length` bytes that reads as zeros.
+    ///
+    /// # Errors
+    /// A sector size other than 512 or 4096.
+    pub fn empty(length: u64, sector_size: u32) -> io::Result<Self> {
         check_sector_size(sector_size)?;
-        Ok(Self { bytes, sector_size })
+        Ok(Self { pages: BTreeMap::new(), length, sector_size })
     }
 
     /// The whole content.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.length as usize];
+        for (number, page) in &self.pages {
+            let start = *number as usize * PAGE;
+            let length = PAGE.min(bytes.len() - start);
+            bytes[start..start + length].copy_from_slice(&page[..length]);
+        }
+        bytes
     }
 
-    /// The bytes from `offset`, `length` long, if they are inside.
-    fn range(&self, offset: u64, length: usize) -> io::Result<std::ops::Range<usize>> {
-        usize::try_from(offset)
-            .ok()
-            .and_then(|start| Some(start..start.checked_add(length)?))
-            .filter(|range| range.end <= self.bytes.len())
-            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    /// The pieces that hold something, with their byte offsets; everything else reads as zeros.
+    pub fn pieces(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.pages.iter().map(|(number, page)| {
+            let offset = number * PAGE as u64;
+            let length = (self.length - offset).min(PAGE as u64) as usize;
+            (offset, &page[..length])
+        })
     }
+
+    fn check_range(&self, offset: u64, length: usize) -> io::Result<()> {
+        match offset.checked_add(length as u64) {
+            Some(end) if end <= self.length => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Number of a page, where in it, and how much of the rest lies in it.
+fn in_page(position: u64, rest: usize) -> (u64, usize, usize) {
+    let within = (position % PAGE as u64) as usize;
+    (position / PAGE as u64, within, rest.min(PAGE - within))
 }
 
 impl BlockDevice for MemoryDevice {
@@ -149,17 +192,34 @@ impl BlockDevice for MemoryDevice {
     }
 
     fn length(&self) -> u64 {
-        self.bytes.len() as u64
+        self.length
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        buffer.copy_from_slice(&self.bytes[self.range(offset, buffer.len())?]);
+        self.check_range(offset, buffer.len())?;
+        let mut done = 0;
+        while done < buffer.len() {
+            let (number, within, length) = in_page(offset + done as u64, buffer.len() - done);
+            let target = &mut buffer[done..done + length];
+            match self.pages.get(&number) {
+                Some(page) => target.copy_from_slice(&page[within..within + length]),
+                None => target.fill(0),
+            }
+            done += length;
+        }
         Ok(())
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let range = self.range(offset, bytes.len())?;
-        self.bytes[range].copy_from_slice(bytes);
+        self.check_range(offset, bytes.len())?;
+        let mut done = 0;
+        while done < bytes.len() {
+            let (number, within, length) = in_page(offset + done as u64, bytes.len() - done);
+            let page = self.pages.entry(number).or_insert_with(|| Arc::new([0; PAGE]));
+            Arc::make_mut(page)[within..within + length]
+                .copy_from_slice(&bytes[done..done + length]);
+            done += length;
+        }
         Ok(())
     }
 
@@ -191,7 +251,7 @@ mod tests {
             .unwrap();
         let mut devices: [Box<dyn BlockDevice>; 2] = [
             Box::new(FileDevice::new(file, 512).unwrap()),
-            Box::new(MemoryDevice::new(vec![0; 4096], 512).unwrap()),
+            Box::new(MemoryDevice::empty(4096, 512).unwrap()),
         ];
         for device in &mut devices {
             assert_eq!(device.length(), 4096);
@@ -204,6 +264,6 @@ mod tests {
                 assert!(device.read_at(offset, &mut read).is_err());
             }
         }
-        assert!(MemoryDevice::new(Vec::new(), 1024).is_err());
+        assert!(MemoryDevice::empty(0, 1024).is_err());
     }
 }

@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn small_windows_show_every_subset() {
-        let initial = MemoryDevice::new(vec![0; 2048], 512).unwrap();
+        let initial = MemoryDevice::empty(2048, 512).unwrap();
         let mut device = RecordingDevice::new(initial.clone());
         device.write_at(0, &[1; 1024]).unwrap();
         device.flush().unwrap();
@@ -173,7 +173,7 @@ mod tests {
         let (after, operations) = device.finish();
         let mut seen = BTreeSet::new();
         let count = crash_states::<io::Error>(&initial, &operations, |state, flushes| {
-            let marks: Vec<u8> = state.bytes().iter().step_by(512).copied().collect();
+            let marks: Vec<u8> = state.to_vec().iter().step_by(512).copied().collect();
             seen.insert((flushes, marks));
             Ok(())
         })
@@ -187,7 +187,7 @@ mod tests {
         ];
         assert_eq!(count, expected.len());
         assert_eq!(seen, BTreeSet::from(expected));
-        assert_eq!(after.bytes()[1024], 2);
+        assert_eq!(after.to_vec()[1024], 2);
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn a_damaged_primary_is_repaired_from_the_backup() {
     for sector_size in [512, 4096] {
         let table = built(sector_size);
         let length = table.disk_sectors * u64::from(sector_size);
-        let mut device = MemoryDevice::new(vec![0; length as usize], sector_size).unwrap();
+        let mut device = MemoryDevice::empty(length, sector_size).unwrap();
         apply(&mut device, &create(&table).unwrap()).unwrap();
         let whole = device.clone();
         device.write_at(u64::from(sector_size) + 60, b"damage").unwrap();

@@ -85,7 +85,7 @@ fn every_crash_state_is_old_or_new() {
             for length in [4 * MIB, 6 * MIB] {
                 let old = table(sector_size, 4 * MIB, first_byte);
                 let new = change(&old, length);
-                let mut disk = MemoryDevice::new(vec![0; length as usize], sector_size).unwrap();
+                let mut disk = MemoryDevice::empty(length, sector_size).unwrap();
                 apply(&mut disk, &create(&old).unwrap()).unwrap();
                 total += replay(&disk, &old, &new);
 
@@ -110,7 +110,7 @@ fn a_repair_from_the_backup_survives_a_crash() {
     for sector_size in [512, 4096] {
         let old = table(sector_size, 4 * MIB, MIB);
         let new = change(&old, 4 * MIB);
-        let mut disk = MemoryDevice::new(vec![0; 4 * MIB as usize], sector_size).unwrap();
+        let mut disk = MemoryDevice::empty(4 * MIB, sector_size).unwrap();
         apply(&mut disk, &create(&old).unwrap()).unwrap();
         disk.write_at(u64::from(sector_size) + 16, &[0; 4]).unwrap();
         assert!(replay(&disk, &old, &new) > 12);
@@ -122,7 +122,7 @@ fn the_naive_order_would_be_caught() {
     // The primary first and in place, then the backup: what the update must not do on a grown disk.
     let old = table(512, 4 * MIB, MIB);
     let new = change(&old, 6 * MIB);
-    let mut initial = MemoryDevice::new(vec![0; 6 * MIB as usize], 512).unwrap();
+    let mut initial = MemoryDevice::empty(6 * MIB, 512).unwrap();
     apply(&mut initial, &create(&old).unwrap()).unwrap();
     let mut device = RecordingDevice::new(initial.clone());
     for mut write in create(&new).unwrap() {

@@ -21,7 +21,7 @@ fn disk(sector_size: u32) -> MemoryDevice {
             PartitionEntry { type_guid: guid, guid, first_lba, last_lba, attributes, name };
         table.partitions.insert(number, partition);
     }
-    let mut device = MemoryDevice::new(vec![0; LENGTH as usize], sector_size).unwrap();
+    let mut device = MemoryDevice::empty(LENGTH, sector_size).unwrap();
     apply(&mut device, &create(&table).unwrap()).unwrap();
     device
 }
@@ -89,7 +89,7 @@ proptest! {
         changes in prop::collection::vec((0..96_usize, 0..3_usize, any::<u8>()), 1..6),
     ) {
         let sector = if large { 4096 } else { 512 };
-        let mut bytes = disk(sector).bytes().to_vec();
+        let mut bytes = disk(sector).to_vec();
         let sector = sector as usize;
         for (at, area, value) in changes {
             let last = bytes.len() - sector;
@@ -103,7 +103,7 @@ proptest! {
                 bytes[start + 16..start + 20].copy_from_slice(&sum.to_le_bytes());
             }
         }
-        let device = MemoryDevice::new(bytes, sector as u32).unwrap();
+        let device = MemoryDevice::new(&bytes, sector as u32).unwrap();
         if let Ok(found) = read(&device) {
             let _ = dump::dump(&found.table);
             for write in update(&found, &found.table).unwrap_or_default() {
@@ -119,7 +119,7 @@ proptest! {
         if bytes.len() > 520 {
             bytes[510..520].copy_from_slice(b"\x55\xaaEFI PART");
         }
-        let device = MemoryDevice::new(bytes, sector_size).unwrap();
+        let device = MemoryDevice::new(&bytes, sector_size).unwrap();
         prop_assert!(read(&device).is_err());
         try_fat(&device);
     }

@@ -1,4 +1,4 @@
-//! FAT32: formatting and filling in one call, and reading.
+//! FAT32: formatting and filling in one call, reading, and changing without ever losing a file.
 //!
 //! The EFI system partition is the one place that firmware reads, so it must be FAT; FAT32 always,
 //! because some firmware refuses smaller kinds on fixed disks. The writer makes the same bytes from
@@ -11,6 +11,7 @@
 mod format;
 mod names;
 mod reader;
+pub mod update;
 mod writer;
 
 pub use reader::{Entry, Fat};

@@ -93,6 +93,15 @@ impl<'a> Fat<'a> {
         Ok(Self { device, offset, geometry, root: long(44), volume_id: long(67), label })
     }
 
+    pub(super) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// First cluster of the root directory.
+    pub(super) fn root(&self) -> u32 {
+        self.root
+    }
+
     /// The volume identifier ("serial number").
     pub fn volume_id(&self) -> u32 {
         self.volume_id
@@ -231,7 +240,7 @@ impl<'a> Fat<'a> {
 
 /// Parts of a long name as they come, the last part first.
 #[derive(Default)]
-struct LongName {
+pub(super) struct LongName {
     parts: Vec<[u16; UNIT_OFFSETS.len()]>,
     /// Number that the next part must have.
     expected: u8,
@@ -239,7 +248,7 @@ struct LongName {
 }
 
 impl LongName {
-    fn add(&mut self, entry: &[u8]) {
+    pub(super) fn add(&mut self, entry: &[u8]) {
         let order = entry[0] & !LAST_PART;
         if entry[0] & LAST_PART != 0 {
             *self = Self { parts: Vec::new(), expected: order, checksum: entry[13] };
@@ -254,7 +263,7 @@ impl LongName {
     }
 
     /// The name if it is complete, belongs to `short` and could have been written.
-    fn finish(self, short: &[u8; 11]) -> Option<String> {
+    pub(super) fn finish(self, short: &[u8; 11]) -> Option<String> {
         if self.parts.is_empty() || self.expected != 0 || self.checksum != names::checksum(short) {
             return None;
         }
@@ -265,7 +274,7 @@ impl LongName {
 }
 
 /// An 8.3 name as text; what is not printable ASCII becomes `_`.
-fn plain(short: &[u8; 11]) -> String {
+pub(super) fn plain(short: &[u8; 11]) -> String {
     let text = |bytes: &[u8]| -> String {
         let text: String = bytes
             .iter()
@@ -280,7 +289,11 @@ fn plain(short: &[u8; 11]) -> String {
     if extension.is_empty() { base } else { format!("{base}.{extension}") }
 }
 
-fn read_device(device: &dyn BlockDevice, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+pub(super) fn read_device(
+    device: &dyn BlockDevice,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<(), Error> {
     let length = buffer.len() as u64;
     device.read_at(offset, buffer).map_err(|source| Error::Device {
         action: "read",

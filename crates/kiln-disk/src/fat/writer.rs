@@ -234,7 +234,12 @@ impl<'a> Filler<'a> {
 }
 
 /// One 8.3 entry.
-fn entry(name: &[u8; 11], attributes: u8, cluster: u32, length: u32) -> [u8; DIRECTORY_ENTRY] {
+pub(super) fn entry(
+    name: &[u8; 11],
+    attributes: u8,
+    cluster: u32,
+    length: u32,
+) -> [u8; DIRECTORY_ENTRY] {
     let mut entry = [0; DIRECTORY_ENTRY];
     let [low0, low1, high0, high1] = cluster.to_le_bytes();
     entry[..11].copy_from_slice(name);

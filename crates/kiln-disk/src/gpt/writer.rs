@@ -25,7 +25,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// What [`Gpt::check`] refuses.
-pub fn create(table: &Gpt) -> Result<Vec<Write>, Error> {
+pub fn create(table: &Gpt) -> Result<Vec<Write<'static>>, Error> {
     table.check()?;
     let image = Image::new(table, 2);
     let mut writes = vec![image.write(0, protective_mbr(table, &[]), false)];
@@ -39,7 +39,7 @@ pub fn create(table: &Gpt) -> Result<Vec<Write>, Error> {
 ///
 /// # Errors
 /// What [`Gpt::check`] refuses in `new`.
-pub fn update(old: &Located, new: &Gpt) -> Result<Vec<Write>, Error> {
+pub fn update(old: &Located, new: &Gpt) -> Result<Vec<Write<'static>>, Error> {
     let mut new = new.clone();
     let array = new.array_sectors();
     let both = 2 + 2 * array;
@@ -89,13 +89,13 @@ impl<'a> Image<'a> {
         Self { table, entries: render_entries(table), primary_entries_lba }
     }
 
-    fn write(&self, lba: u64, bytes: Vec<u8>, flush: bool) -> Write {
-        Write { offset: lba * u64::from(self.table.sector_size), bytes, flush }
+    fn write(&self, lba: u64, bytes: Vec<u8>, flush: bool) -> Write<'static> {
+        Write { offset: lba * u64::from(self.table.sector_size), bytes: bytes.into(), flush }
     }
 
     /// Array, then header. Without a flush between the two where the old array is overwritten in
     /// place: either order leaves the backup as the only valid copy.
-    fn primary(&self, flush_between: bool) -> [Write; 2] {
+    fn primary(&self, flush_between: bool) -> [Write<'static>; 2] {
         let header = self.header(PRIMARY_LBA, self.last(), self.primary_entries_lba);
         [
             self.write(self.primary_entries_lba, self.entries.clone(), flush_between),
@@ -103,7 +103,7 @@ impl<'a> Image<'a> {
         ]
     }
 
-    fn backup(&self) -> [Write; 2] {
+    fn backup(&self) -> [Write<'static>; 2] {
         let entries_lba = self.last() - self.table.array_sectors();
         let header = self.header(self.last(), PRIMARY_LBA, entries_lba);
         [
