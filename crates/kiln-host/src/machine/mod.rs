@@ -1,0 +1,187 @@
+//! What a machine has on its disk right now: values only, read by [`read`] and judged by
+//! [`crate::plan`].
+//!
+//! The ESP and the slots are the truth about what can start; the ledger is the memory of what did.
+//! Where both speak about the same thing, the disk wins.
+
+mod read;
+
+use kiln_boot::entry::EntryName;
+use kiln_verity::RootArgument;
+
+pub use read::{Paths, read};
+
+use crate::ledger::{Ledger, Slot};
+
+/// Folder on the ESP for boot files that no loader lists, and for notes.
+pub const STAGING: &str = "EFI/kiln";
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booted {
+    /// The root hash on the kernel command line.
+    pub root_hash: String,
+    /// Where the root was found.
+    pub slot: Slot,
+    /// The boot file's number, if it can be told.
+    pub generation: Option<u32>,
+    /// Whether this is the recovery mode.
+    pub is_recovery: bool,
+}
+
+/// A boot file that a loader lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootEntry {
+    /// Its name, with the tries that are left.
+    pub name: EntryName,
+    /// The name as it stands in the directory, which may differ in case.
+    pub file: String,
+    /// Its length in bytes.
+    pub length: u32,
+    /// What root it starts; `None` if the file is damaged.
+    pub root: Option<RootArgument>,
+    /// The slot that holds this root, if one does.
+    pub slot: Option<Slot>,
+}
+
+impl BootEntry {
+    /// Whether it can start: not bad, readable, and its root is on the disk.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.name.is_bad() && self.root.is_some() && self.slot.is_some()
+    }
+}
+
+/// A boot file that no loader lists yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// The generation that it will have.
+    pub generation: u32,
+    /// Its length in bytes.
+    pub length: u32,
+    /// What root it starts; `None` if the file is damaged.
+    pub root: Option<RootArgument>,
+    /// The slot that holds this root, if one does.
+    pub slot: Option<Slot>,
+}
+
+impl Staged {
+    /// Path of a staged boot file on the ESP.
+    #[must_use]
+    pub fn path(generation: u32) -> String {
+        format!("{STAGING}/kiln-{generation:08}.staged")
+    }
+
+    /// The generation that a file name in [`STAGING`] stands for.
+    #[must_use]
+    pub fn generation_of(file: &str) -> Option<u32> {
+        let lower = file.to_ascii_lowercase();
+        let digits = lower.strip_prefix("kiln-")?.strip_suffix(".staged")?;
+        let is_number = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { digits.parse().ok() } else { None }
+    }
+}
+
+/// A slot on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotPartition {
+    /// Which one.
+    pub slot: Slot,
+    /// Its device node.
+    pub node: String,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// A note that a failed boot left on the ESP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureNote {
+    /// The generation that failed.
+    pub generation: u32,
+    /// What it said.
+    pub reason: String,
+}
+
+/// The ESP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemPartition {
+    /// Its device node.
+    pub node: String,
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes of a cluster: every file takes a multiple.
+    pub cluster: u64,
+}
+
+/// Everything together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The disk's device node.
+    pub disk: String,
+    /// Bytes per sector of the disk.
+    pub sector_size: u32,
+    /// What runs.
+    pub booted: Booted,
+    /// Boot files that the loader lists, in the order in which it prefers them.
+    pub entries: Vec<BootEntry>,
+    /// Boot files that are not listed.
+    pub staged: Vec<Staged>,
+    /// The slots that the disk has.
+    pub slots: Vec<SlotPartition>,
+    /// The ESP.
+    pub system_partition: SystemPartition,
+    /// What failed boots left.
+    pub notes: Vec<FailureNote>,
+    /// `release.json` of generation 1, as the builder left it on the ESP.
+    pub delivered: Option<kiln_release::Release>,
+    /// What happened so far.
+    pub ledger: Ledger,
+}
+
+impl Machine {
+    /// The entry that runs, if it is known and still there.
+    #[must_use]
+    pub fn booted_entry(&self) -> Option<&BootEntry> {
+        let generation = self.booted.generation?;
+        self.entries.iter().find(|entry| entry.name.generation == generation)
+    }
+
+    /// The entry that the loader starts next.
+    #[must_use]
+    pub fn next_entry(&self) -> Option<&BootEntry> {
+        self.entries.first()
+    }
+
+    /// The partition of a slot.
+    #[must_use]
+    pub fn partition(&self, slot: Slot) -> Option<&SlotPartition> {
+        self.slots.iter().find(|partition| partition.slot == slot)
+    }
+
+    /// The release that runs, if the ledger knows it.
+    #[must_use]
+    pub fn booted_release(&self) -> Option<&kiln_release::Release> {
+        self.ledger.revision(self.booted.generation?).map(|revision| &revision.release)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Staged;
+
+    #[test]
+    fn staged_files_are_known_by_their_names() {
+        assert_eq!(Staged::path(7), "EFI/kiln/kiln-00000007.staged");
+        let cases = [
+            ("kiln-00000007.staged", Some(7)),
+            ("KILN-00000012.STAGED", Some(12)),
+            ("kiln-7.staged", None),
+            ("kiln-+0000007.staged", None),
+            ("kiln-00000007.efi", None),
+            ("release.json", None),
+        ];
+        for (file, expected) in cases {
+            assert_eq!(Staged::generation_of(file), expected, "{file}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What happened since the ledger was last written: told by the boot files and by notes on the ESP.
+//!
+//! A revision that never reached user space cannot write its own story. The loader's counters and
+//! the first process's note can, and whatever runs next reads them here.
+
+use crate::ledger::{Event, Failure, Ledger, Revision, Slot, Stage, State, Verification};
+use crate::machine::Machine;
+
+/// The ledger as it should be, given what is on the disk. `time` is the machine's clock in seconds
+/// since 1970.
+#[must_use]
+pub fn reconcile(machine: &Machine, time: u64) -> Ledger {
+    let mut ledger = machine.ledger.clone();
+    add_delivered(machine, &mut ledger, time);
+    let generations: Vec<u32> =
+        ledger.revisions.iter().map(|revision| revision.generation).collect();
+    for generation in generations {
+        if let Some(event) = event(machine, &ledger, generation, time) {
+            ledger.record(generation, event);
+        }
+    }
+    ledger
+}
+
+/// Generation 1 came with the disk; nobody wrote it down yet.
+fn add_delivered(machine: &Machine, ledger: &mut Ledger, time: u64) {
+    let is_first = machine.entries.iter().any(|entry| entry.name.generation == 1);
+    if let Some(release) = &machine.delivered
+        && is_first
+        && ledger.revision(1).is_none()
+    {
+        let event = Event { time, state: State::Trying, failure: None };
+        ledger.revisions.insert(
+            0,
+            Revision {
+                generation: 1,
+                slot: Slot::A,
+                release: release.clone(),
+                reference: None,
+                verification: Verification::Delivered,
+                events: vec![event],
+            },
+        );
+    }
+}
+
+/// What became of one revision, if the ledger does not say so yet.
+fn event(machine: &Machine, ledger: &Ledger, generation: u32, time: u64) -> Option<Event> {
+    let revision = ledger.revision(generation)?;
+    let entry = machine.entries.iter().find(|entry| entry.name.generation == generation);
+    let is_booted = machine.booted.generation == Some(generation);
+    let note = machine.notes.iter().find(|note| note.generation == generation);
+    match (revision.state(), entry) {
+        (State::Staged, None) => {
+            let is_staged = machine.staged.iter().any(|staged| staged.generation == generation);
+            (!is_staged).then_some(Event { time, state: State::Replaced, failure: None })
+        }
+        // The rename that activates happened, the ledger's turn did not come.
+        (State::Staged, Some(_)) => Some(Event { time, state: State::Trying, failure: None }),
+        (State::Trying | State::Blessed, None) => {
+            Some(Event { time, state: State::Replaced, failure: None })
+        }
+        (State::Trying | State::Blessed, Some(entry)) if entry.name.is_bad() && !is_booted => {
+            let failure = match note {
+                Some(note) => Failure { stage: Stage::Boot, reason: note.reason.clone() },
+                None => Failure {
+                    stage: Stage::Start,
+                    reason: "no try reached its health checks".to_owned(),
+                },
+            };
+            Some(Event { time, state: State::Failed, failure: Some(failure) })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reconcile;
+    use crate::ledger::{Slot, Stage, State};
+    use crate::machine::{FailureNote, Machine};
+    use crate::plan::test_support::{entry, machine, release, revision};
+
+    fn states(machine: &Machine) -> Vec<(u32, State)> {
+        let ledger = reconcile(machine, 7);
+        ledger.revisions.iter().map(|revision| (revision.generation, revision.state())).collect()
+    }
+
+    #[test]
+    fn nothing_new_changes_nothing() {
+        let machine = machine();
+        assert_eq!(reconcile(&machine, 7), machine.ledger);
+    }
+
+    #[test]
+    fn the_delivered_release_is_written_down_once() {
+        let mut machine = machine();
+        machine.ledger.revisions.clear();
+        machine.delivered = Some(release(1));
+        machine.booted.generation = Some(1);
+        machine.entries = vec![entry(1, 1, Some(Slot::A), false)];
+        assert_eq!(states(&machine), [(1, State::Trying)]);
+        machine.ledger = reconcile(&machine, 7);
+        assert_eq!(reconcile(&machine, 8), machine.ledger);
+    }
+
+    #[test]
+    fn tries_that_ran_out_are_a_failure() {
+        let mut machine = machine();
+        machine.ledger.revisions[1] = revision(2, 2, Slot::B, State::Trying);
+        machine.booted.generation = Some(1);
+        machine.entries = vec![entry(1, 1, Some(Slot::A), false), entry(2, 2, Some(Slot::B), true)];
+        let ledger = reconcile(&machine, 7);
+        let failure = ledger.revision(2).unwrap().failure().unwrap();
+        assert_eq!(failure.stage, Stage::Start);
+
+        machine.notes.push(FailureNote { generation: 2, reason: "no root".into() });
+        let ledger = reconcile(&machine, 7);
+        let failure = ledger.revision(2).unwrap().failure().unwrap();
+        assert_eq!((failure.stage, failure.reason.as_str()), (Stage::Boot, "no root"));
+
+        // On its last try it runs: nothing has failed.
+        machine.booted.generation = Some(2);
+        assert_eq!(states(&machine)[1], (2, State::Trying));
+    }
+
+    #[test]
+    fn a_cut_between_rename_and_ledger_is_made_good() {
+        let mut machine = machine();
+        machine.ledger.revisions.push(revision(3, 3, Slot::A, State::Staged));
+        machine.ledger.next_generation = 4;
+        machine.entries.insert(0, entry(3, 3, Some(Slot::A), false));
+        assert_eq!(states(&machine)[2], (3, State::Trying));
+        machine.entries.remove(0);
+        assert_eq!(states(&machine)[2], (3, State::Replaced), "neither staged nor listed");
+        machine.entries.retain(|entry| entry.name.generation != 1);
+        assert_eq!(states(&machine)[0], (1, State::Replaced));
+    }
+
+    #[test]
+    fn what_a_person_left_stays_left() {
+        let mut machine = machine();
+        machine.ledger.revisions[1] = revision(2, 2, Slot::B, State::Left);
+        machine.booted.generation = Some(1);
+        machine.entries = vec![entry(1, 1, Some(Slot::A), false), entry(2, 2, Some(Slot::B), true)];
+        assert_eq!(states(&machine)[1], (2, State::Left));
+    }
+}
