@@ -251,6 +251,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A proxy cannot be used. Its address is not shown, for it may hold a password.
+    #[error("the proxy for {scheme} is not usable: {reason}")]
+    Proxy {
+        /// `http` or `https`.
+        scheme: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Credentials are kept by a program, which this one does not run.
     #[error("credentials for {host} are kept by the helper {helper:?} ({})", path.display())]
     CredentialHelper {
@@ -364,10 +372,15 @@ impl Error {
             Self::Status { status: 429, .. } => {
                 "the registry limits requests: log in, wait, or use a mirror".into()
             }
-            Self::Transport { .. } => {
-                "check name, network and certificates; plain HTTP must be allowed for each host"
-                    .into()
+            Self::Proxy { .. } => {
+                "correct HTTP_PROXY or HTTPS_PROXY, or except the host with NO_PROXY".into()
             }
+            Self::Transport { source, .. } => match TlsFault::of(&**source) {
+                Some(fault) => fault.hint().into(),
+                None => {
+                    "check name, network and proxy; plain HTTP must be allowed for each host".into()
+                }
+            },
             _ => return None,
         })
     }
@@ -383,6 +396,63 @@ impl Error {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Failures of TLS that another attempt does not cure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsFault {
+    /// Nobody trusted signed the server's certificate.
+    UnknownAuthority,
+    /// The server's certificate is wrong in another way.
+    Certificate,
+    /// The server wants a certificate of the client.
+    ClientCertificate,
+    /// The server does not speak TLS.
+    PlainHttp,
+}
+
+impl TlsFault {
+    /// Finds the fault by what the TLS library says: its error types are no part of the interface of
+    /// the HTTP library between it and us.
+    pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text += &error.to_string();
+            cause = error.source();
+        }
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if says(&["UnknownIssuer", "UnknownCA"]) {
+            Some(Self::UnknownAuthority)
+        } else if says(&["invalid peer certificate", "InvalidCertificate"]) {
+            Some(Self::Certificate)
+        } else if says(&["CertificateRequired", "received fatal alert: BadCertificate"]) {
+            Some(Self::ClientCertificate)
+        } else if says(&["InvalidContentType", "corrupt message"]) {
+            Some(Self::PlainHttp)
+        } else {
+            None
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::UnknownAuthority => {
+                "put the certificate of the authority that signed it into certs.d/HOST/ca.crt \
+                 (containers-certs.d(5))"
+            }
+            Self::Certificate => {
+                "the registry's certificate must be valid now and for this host name"
+            }
+            Self::ClientCertificate => {
+                "put a certificate that the registry knows into certs.d/HOST/client.cert and \
+                 client.key (containers-certs.d(5))"
+            }
+            Self::PlainHttp => {
+                "the registry does not speak TLS; plain HTTP must be allowed for each host"
+            }
+        }
     }
 }
 

@@ -28,10 +28,12 @@ mod tar_index;
 
 pub use digest::Digest;
 pub use error::Error;
+#[cfg(feature = "fuzzing")]
+pub use http::fuzzing;
 pub use image::{Image, Layer};
 pub use manifest::ImageConfig;
 pub use media_type::Compression;
-pub use options::{Limits, Network, Options};
+pub use options::{Limits, Network, Options, Proxies};
 pub use platform::Platform;
 pub use reference::{Reference, ShortName};
 pub use source::Source;

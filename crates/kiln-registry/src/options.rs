@@ -62,8 +62,8 @@ pub struct Network {
     /// PEM bundles of trusted CAs; the first that exists counts. Without any the Mozilla roots
     /// compiled into the program are used.
     pub ca_bundles: Vec<PathBuf>,
-    /// Whether `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured.
-    pub proxy_from_environment: bool,
+    /// Proxies on the way to registries.
+    pub proxies: Proxies,
     /// Attempts for one request, the first included.
     pub attempts: u32,
     /// Wait before the second attempt; it doubles each time.
@@ -86,7 +86,7 @@ impl Default for Network {
             registries_conf: Vec::new(),
             certificate_directories: Vec::new(),
             ca_bundles: Vec::new(),
-            proxy_from_environment: false,
+            proxies: Proxies::default(),
             attempts: 6,
             first_delay: Duration::from_millis(500),
             longest_delay: Duration::from_secs(60),
@@ -94,6 +94,28 @@ impl Default for Network {
             response_timeout: Duration::from_secs(60),
             read_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+/// Proxies, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name them.
+#[derive(Clone, Default)]
+pub struct Proxies {
+    /// Address of the proxy for plain HTTP; `http://` may be left out.
+    pub http: Option<String>,
+    /// Address of the proxy for HTTPS.
+    pub https: Option<String>,
+    /// Where to go directly, joined by commas: names with all below them, `.name` for only what is
+    /// below, addresses, networks (`10.0.0.0/8`), each but the last with an optional port, or `*`.
+    pub exceptions: String,
+}
+
+impl std::fmt::Debug for Proxies {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The addresses may hold passwords.
+        formatter
+            .debug_struct("Proxies")
+            .field("exceptions", &self.exceptions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,7 +145,7 @@ impl Options {
         let home = variable("HOME");
         let configuration =
             variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
-        let mut network = Network { proxy_from_environment: true, ..Network::default() };
+        let mut network = Network { proxies: proxies(&variable), ..Network::default() };
         match variable("REGISTRY_AUTH_FILE") {
             Some(file) => network.auth_files.push(file),
             None => {
@@ -171,9 +193,37 @@ impl Options {
     }
 }
 
+/// The first variable that is set, in the order of Go's `net/http`, which does not know `ALL_PROXY`.
+fn proxies(variable: &impl Fn(&'static str) -> Option<PathBuf>) -> Proxies {
+    let first = |names: &[&'static str]| {
+        names.iter().find_map(|name| variable(name)?.into_os_string().into_string().ok())
+    };
+    Proxies {
+        http: first(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
+        https: first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+        exceptions: first(&["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_are_read_for_each_scheme() {
+        let options = Options::from_variables(|name| match name {
+            "https_proxy" => Some("http://lower:1".into()),
+            "HTTPS_PROXY" => Some("http://upper:1".into()),
+            "HTTP_PROXY" => Some("".into()),
+            "ALL_PROXY" => Some("http://all:1".into()),
+            "no_proxy" => Some("a.example".into()),
+            _ => None,
+        });
+        let Proxies { http, https, exceptions } = options.network.proxies;
+        assert_eq!(http.as_deref(), Some("http://all:1"));
+        assert_eq!(https.as_deref(), Some("http://upper:1"));
+        assert_eq!(exceptions, "a.example");
+    }
 
     #[test]
     fn the_auth_file_variable_replaces_the_usual_places() {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -28,6 +29,8 @@ pub(super) struct Repository {
     login: Option<Login>,
     /// The `Authorization` header that worked last.
     authorization: Mutex<Option<String>>,
+    /// Whether it could not be reached.
+    is_down: AtomicBool,
 }
 
 impl fmt::Debug for Repository {
@@ -38,7 +41,20 @@ impl fmt::Debug for Repository {
 
 impl Repository {
     pub(super) fn new(transport: Arc<Transport>, name: String, login: Option<Login>) -> Self {
-        Self { transport, name, login, authorization: Mutex::default() }
+        let is_down = AtomicBool::new(false);
+        Self { transport, name, login, authorization: Mutex::default(), is_down }
+    }
+
+    /// Whether an earlier request found nobody there, or somebody who is broken.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a failure that says something about the place and not only about the request.
+    pub(super) fn note(&self, error: &Error) {
+        if matches!(error, Error::Transport { .. } | Error::Status { status: 429 | 500.., .. }) {
+            self.is_down.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The bytes and media type of a manifest or index, by tag or digest.

@@ -12,6 +12,9 @@ mod auth;
 mod cache;
 mod certificates;
 mod challenge;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod proxy;
 mod registries_conf;
 mod retry;
 mod transport;
@@ -21,12 +24,15 @@ use std::sync::Arc;
 use crate::blob::Blob;
 use crate::manifest::Descriptor;
 use crate::resolve::{Store, resolve};
-use crate::{Digest, Error, Image, Options, Reference, ShortName};
+use crate::{Digest, Error, Image, Network, Options, Reference, ShortName};
 
 use api::Repository;
 use cache::Cache;
 use registries_conf::Configuration;
 use transport::Transport;
+
+/// Attempts for one request at a mirror, progress not counted.
+const MIRROR_ATTEMPTS: u32 = 2;
 
 /// The mirrors of a repository and the repository itself, in the order they are asked.
 #[derive(Debug)]
@@ -37,15 +43,24 @@ struct Remote {
 }
 
 impl Remote {
-    /// Asks one place after the other; the last failure counts, since it is the primary's.
+    /// Asks one place after the other; the last failure counts, since it is the primary's. A mirror
+    /// that could not be reached is not asked again: an image of forty layers would wait for it
+    /// forty times.
     fn first<T>(&self, mut ask: impl FnMut(&Repository) -> Result<T, Error>) -> Result<T, Error> {
         let mut outcome = None;
-        for repository in &self.repositories {
+        for (place, repository) in self.repositories.iter().enumerate() {
+            let is_last = place + 1 == self.repositories.len();
+            if !is_last && repository.is_down() {
+                continue;
+            }
             match ask(repository) {
                 Ok(answer) => return Ok(answer),
                 // A full or read-only disk does not get better elsewhere.
                 Err(error @ Error::Io { .. }) => return Err(error),
-                Err(error) => outcome = Some(error),
+                Err(error) => {
+                    repository.note(&error);
+                    outcome = Some(error);
+                }
             }
         }
         Err(outcome.unwrap_or_else(|| Error::Protocol {
@@ -101,10 +116,15 @@ fn open_configured(
 ) -> Result<Image, Error> {
     let network = &options.network;
     let credentials = auth::Credentials::load(&network.auth_files)?;
-    let repositories = configuration
-        .places(reference)?
+    let places = configuration.places(reference)?;
+    let last = places.len().saturating_sub(1);
+    // Where there is another place to ask, patience is short.
+    let hurried = Network { attempts: network.attempts.min(MIRROR_ATTEMPTS), ..network.clone() };
+    let repositories = places
         .into_iter()
-        .map(|place| {
+        .enumerate()
+        .map(|(number, place)| {
+            let network = if number == last { network } else { &hurried };
             let transport = Transport::new(&place.host, network)?;
             let login = credentials.find(&place.host, &place.repository)?;
             Ok(Repository::new(Arc::new(transport), place.repository, login))

@@ -8,11 +8,13 @@ use std::fmt;
 use std::io::Read;
 
 use ureq::http::{Response, header};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body};
 
 use super::certificates::tls_config;
+use super::proxy::Selector;
 use super::retry::{Failure, is_passing, parse_retry_after};
 use crate::digest::shorten;
+use crate::error::TlsFault;
 use crate::{Error, Network};
 
 /// Redirects followed for one request.
@@ -38,6 +40,7 @@ pub(super) struct Transport {
     agent: Agent,
     /// For other hosts: without this host's certificates.
     foreign: Agent,
+    proxies: Selector,
     pub(super) network: Network,
 }
 
@@ -50,9 +53,9 @@ impl fmt::Debug for Transport {
 impl Transport {
     pub(super) fn new(host: &str, network: &Network) -> Result<Self, Error> {
         let agent = |host| {
-            let proxy = network.proxy_from_environment.then(Proxy::try_from_env).flatten();
             let builder = Agent::config_builder()
-                .proxy(proxy)
+                // Each request has its own; the library must not look at the environment.
+                .proxy(None)
                 .tls_config(tls_config(host, network)?)
                 .http_status_as_error(false)
                 .max_redirects(0)
@@ -68,6 +71,7 @@ impl Transport {
             base: format!("{scheme}://{host}"),
             agent: agent(Some(host))?,
             foreign: agent(None)?,
+            proxies: Selector::new(&network.proxies)?,
             network: network.clone(),
         })
     }
@@ -78,7 +82,8 @@ impl Transport {
         let mut headers = headers.clone();
         for _ in 0..=REDIRECTS {
             let origin = self.allowed_origin(&url)?.to_owned();
-            let mut request = self.agent_for(&origin).get(&url);
+            let proxy = self.proxies.for_origin(&origin).cloned();
+            let mut request = self.agent_for(&origin).get(&url).config().proxy(proxy).build();
             if let Some(accept) = headers.accept {
                 request = request.header(header::ACCEPT, accept);
             }
@@ -111,9 +116,13 @@ impl Transport {
     /// POSTs a form; redirects are failures, because a form may hold a secret.
     pub(super) fn post(&self, url: &str, form: &str) -> Result<Response<Body>, Failure> {
         let origin = self.allowed_origin(url)?;
+        let proxy = self.proxies.for_origin(origin).cloned();
         let request = self
             .agent_for(origin)
             .post(url)
+            .config()
+            .proxy(proxy)
+            .build()
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         checked(url, request.send(form).map_err(|error| broken(url, error))?)
     }
@@ -156,13 +165,15 @@ fn without_query(url: &str) -> String {
     shorten(url.split(['?', '#']).next().unwrap_or_default())
 }
 
-/// A connection that could not be made or broke; worth another attempt.
+/// A connection that could not be made or broke; worth another attempt unless TLS is the reason.
 pub(super) fn broken(
     url: &str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Failure {
-    let error = Error::Transport { url: without_query(url), source: error.into() };
-    Failure { error, passing: true, retry_after: None, progressed: false }
+    let source = error.into();
+    let passing = TlsFault::of(&*source).is_none();
+    let error = Error::Transport { url: without_query(url), source };
+    Failure { error, passing, retry_after: None, progressed: false }
 }
 
 fn checked(url: &str, response: Response<Body>) -> Result<Response<Body>, Failure> {
