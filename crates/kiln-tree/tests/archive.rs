@@ -163,6 +163,76 @@ fn gnu_tar_itself_is_understood() {
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
+/// Made of one folder on ext4 by the tools in their names, both with `--acls --xattrs --sparse` or what they call it:
+/// `file` (0640, `setfacl -m u:1000:r,g:50:rw`, user.note, user.bin), `plain`, `dir` (`setfacl -m u:1000:rwx -m d:g:50:r`) and
+/// `sparse` (1 MiB, data at 512 KiB). GNU tar writes lists as text with names and the attribute, bsdtar text with numbers.
+const MADE_BY_TOOLS: [&[u8]; 2] = [
+    include_bytes!("fixtures/gnu-tar-1.34-acls-xattrs-sparse.tar"),
+    include_bytes!("fixtures/bsdtar-3.6.2-acls-xattrs-sparse.tar"),
+];
+
+#[test]
+fn access_control_lists_of_real_tools_become_the_kernels_attributes() {
+    let mut digests = Vec::new();
+    for bytes in MADE_BY_TOOLS {
+        let mut store = MemoryStore::new();
+        let tree = merge_bytes(&mut store, &[bytes.to_vec()], Limits::default()).unwrap();
+        let metadata = |path: &[u8]| tree.node(tree.lookup(path).unwrap()).metadata.clone();
+        let file = metadata(b"file");
+        // What getfattr(1) showed of the file itself.
+        let access = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\
+            \x08\0\x06\0\x32\0\0\0\x10\0\x06\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+        assert_eq!(file.xattrs[&b"system.posix_acl_access"[..]], access);
+        assert_eq!(file.xattrs[&b"user.note"[..]], b"a=b%c d");
+        assert_eq!(file.xattrs[&b"user.bin"[..]], b"\0\x01\x0a\xff");
+        assert_eq!((file.mode, file.xattrs.len()), (0o660, 3));
+        let directory = metadata(b"dir");
+        assert_eq!(directory.xattrs[&b"system.posix_acl_default"[..]].len(), 4 + 5 * 8);
+        assert_eq!((directory.mode, directory.xattrs.len()), (0o775, 2));
+        assert_eq!((metadata(b"plain").mode, metadata(b"plain").xattrs.len()), (0o755, 0));
+        let sparse = content(&tree, &store, "sparse");
+        assert_eq!((sparse.len(), &sparse[512 << 10..][..6]), (1 << 20, &b"island"[..]));
+        digests.push(support::digest(&tree, &store));
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn access_control_lists_as_text() {
+    let list = b"user::rwx,user:joe:r--:1000,group::---,mask::r-x,other::---";
+    let layer = Layer::new()
+        .record("SCHILY.acl.access", list)
+        .file("extended", "")
+        .record("SCHILY.acl.access", b"user::rwx,group::r-x,other::--x")
+        .file("only-a-mode", "")
+        .record("SCHILY.acl.access", b"u::rw,u:joe:r,g::r,m::r,o::-")
+        .record("SCHILY.xattr.system.posix_acl_access", b"\x02\0\0\0")
+        .file("both", "")
+        .record("RHT.security.selinux", b"system_u:object_r:etc_t:s0")
+        .file("labelled", "");
+    let (tree, _) = merge(vec![layer]).unwrap();
+    let metadata = |path: &[u8]| tree.node(tree.lookup(path).unwrap()).metadata.clone();
+    let extended = metadata(b"extended");
+    assert_eq!(extended.xattrs[&b"system.posix_acl_access"[..]].len(), 4 + 5 * 8);
+    assert_eq!(extended.mode, 0o750);
+    assert_eq!((metadata(b"only-a-mode").mode, metadata(b"only-a-mode").xattrs.len()), (0o751, 0));
+    assert_eq!(metadata(b"both").xattrs[&b"system.posix_acl_access"[..]], b"\x02\0\0\0");
+    let label = &metadata(b"labelled").xattrs[&b"security.selinux"[..]];
+    assert_eq!(label, b"system_u:object_r:etc_t:s0\0");
+
+    let by_name = b"u::rw,u:joe:r,g::r,m::r,o::-";
+    for (key, value, flag, expected) in [
+        ("SCHILY.acl.access", &by_name[..], b'0', "without a number"),
+        ("SCHILY.acl.default", &list[..], b'0', "no directory"),
+        ("SCHILY.acl.access", &list[..], b'2', "symbolic link"),
+    ] {
+        let layer = Layer::new().record(key, value);
+        let layer = layer.raw(flag, "x", b"", |header| header.set_link_name_literal("y").unwrap());
+        let error = merge(vec![layer]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
 #[test]
 fn broken_archives_name_layer_and_offset() {
     let sample = Layer::new()

@@ -5,6 +5,7 @@
 //! at newlines, so the size of a file with a binary attribute is lost; it reads extension headers of any length into memory; it
 //! takes link headers with a size for headers with data, unlike the tools that make layers; and it does not know PAX sparse files.
 
+mod acl;
 mod header;
 mod number;
 mod pax;

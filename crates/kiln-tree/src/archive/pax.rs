@@ -1,12 +1,17 @@
 //! Extended records: `LENGTH KEY=VALUE\n` (POSIX.1-2024 pax, "pax Extended Header").
 //!
 //! Records are cut by their length and never by newlines, for values may be binary (file capabilities, ACLs). Unknown keys are
-//! ignored as the standard asks; known keys with nonsense in them are errors. Text ACLs (`SCHILY.acl.*`) are not read: their
-//! names need the image's passwd, and container tools write the binary attribute instead.
+//! ignored as the standard asks; known keys with nonsense in them are errors. Attributes have several spellings (`SCHILY.xattr`,
+//! `LIBARCHIVE.xattr`, `SCHILY.acl`, `RHT.security.selinux`); where one archive uses two, the one that needs no decoding wins.
 
+use crate::archive::acl::{self, Acl};
 use crate::archive::number;
 use crate::archive::sparse::{Extent, SparseRecords};
 use crate::metadata::XattrMap;
+
+/// The attributes that hold access control lists.
+pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// Known records of one extended header.
 #[derive(Debug, Default)]
@@ -18,22 +23,45 @@ pub(super) struct Pax {
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<(i64, u32)>,
     pub(super) xattrs: XattrMap,
+    /// Access control list as text, unless the attribute itself is there as well.
+    pub(super) access_acl: Option<Acl>,
+    /// The list that new files in a directory get.
+    pub(super) default_acl: Option<Acl>,
     pub(super) sparse: SparseRecords,
+}
+
+/// Access control lists as text.
+#[derive(Default)]
+struct TextLists<'a> {
+    access: Option<&'a [u8]>,
+    default: Option<&'a [u8]>,
 }
 
 /// Parses all records; the error says what is wrong with them.
 pub(super) fn parse(mut bytes: &[u8]) -> Result<Pax, &'static str> {
     let mut pax = Pax::default();
     let mut encoded_xattrs = XattrMap::new();
+    let mut lists = TextLists::default();
     while !bytes.is_empty() {
         let (key, value, rest) = record(bytes).ok_or("an extended record is malformed")?;
-        apply(&mut pax, &mut encoded_xattrs, key, value)?;
+        match key {
+            b"SCHILY.acl.access" => lists.access = Some(value),
+            b"SCHILY.acl.default" => lists.default = Some(value),
+            _ => apply(&mut pax, &mut encoded_xattrs, key, value)?,
+        }
         bytes = rest;
     }
-    // Both spellings of one attribute may be there; the plain one needs no decoding and wins.
+    // Two spellings of one attribute may be there; the plain one needs no decoding and wins.
     for (name, value) in encoded_xattrs {
         pax.xattrs.entry(name).or_insert(value);
     }
+    // The text may name users by names only; beside the attribute itself, that does not matter.
+    let list = |name, text: Option<&[u8]>| match text {
+        Some(text) if !pax.xattrs.contains_key(name) => acl::parse(text),
+        _ => Ok(None),
+    };
+    (pax.access_acl, pax.default_acl) =
+        (list(ACCESS_ACL, lists.access)?, list(DEFAULT_ACL, lists.default)?);
     Ok(pax)
 }
 
@@ -81,6 +109,11 @@ fn apply(
         }
         b"GNU.sparse.map" => {
             pax.sparse.map = Some(list(value).ok_or("the sparse map is malformed")?)
+        }
+        // GNU tar with `--selinux`: the label without the zero byte that the kernel keeps.
+        b"RHT.security.selinux" if !value.is_empty() => {
+            let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+            encoded_xattrs.insert(b"security.selinux".to_vec(), [&value[..end], b"\0"].concat());
         }
         _ => {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use crate::archive::header::{BLOCK, HeaderBlock, gnu_sparse_extension, until_zero};
 use crate::archive::number;
-use crate::archive::pax::{self, Pax};
+use crate::archive::pax::{self, ACCESS_ACL, DEFAULT_ACL, Pax};
 use crate::archive::sparse::{self, EXTENT_LIMIT, Extent, SparseReader};
 use crate::error::{Error, show};
 use crate::limits::Limits;
@@ -179,6 +179,12 @@ impl<'r> TarReader<'r> {
             b'6' => EntryKind::Fifo,
             _ => return Err(self.refused("its entry type is unknown")),
         };
+        if kind != EntryKind::Directory && pax.default_acl.is_some() {
+            return Err(self.refused("it has a default access control list and is no directory"));
+        }
+        if matches!(kind, EntryKind::Symlink(_)) && pax.access_acl.is_some() {
+            return Err(self.refused("its symbolic link has an access control list"));
+        }
         let metadata = self.metadata(header, pax, pool)?;
         let ordinal = self.entries;
         self.entries += 1;
@@ -188,7 +194,7 @@ impl<'r> TarReader<'r> {
     fn metadata(
         &self,
         header: &HeaderBlock<'_>,
-        pax: Pax,
+        mut pax: Pax,
         pool: &mut XattrPool,
     ) -> Result<Metadata, Error> {
         let corrupt = |reason| self.corrupt(reason);
@@ -200,8 +206,19 @@ impl<'r> TarReader<'r> {
         let gid = pax.gid.map_or_else(|| header.gid(), Ok).map_err(corrupt)?;
         let mtime = pax.mtime.map_or_else(|| header.mtime().map(|seconds| (seconds, 0)), Ok);
         let (mtime_seconds, mtime_nanoseconds) = mtime.map_err(corrupt)?;
+        let mut mode = header.mode().map_err(corrupt)?;
+        if let Some(acl) = pax.access_acl.take() {
+            // As on a disk, where setting the list sets the mode.
+            mode = mode & 0o7000 | acl.permissions();
+            if !acl.is_a_mode() {
+                pax.xattrs.insert(ACCESS_ACL.to_vec(), acl.attribute());
+            }
+        }
+        if let Some(acl) = pax.default_acl.take() {
+            pax.xattrs.insert(DEFAULT_ACL.to_vec(), acl.attribute());
+        }
         Ok(Metadata {
-            mode: header.mode().map_err(corrupt)?,
+            mode,
             uid: owner(uid)?,
             gid: owner(gid)?,
             mtime_seconds,
