@@ -1,6 +1,7 @@
 //! Reads directories, and walks a whole image without trusting that it is a tree.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use super::{Image, Inode, ReadAt};
 use crate::error::Error;
@@ -30,17 +31,65 @@ impl<R: ReadAt> Image<R> {
         if !inode.is(MODE_DIRECTORY) {
             return Err(inode.damaged("it is no directory"));
         }
-        let bytes = self.read(inode, DIRECTORY_MAX)?;
-        let mut entries = Vec::new();
-        for block in bytes.chunks(BLOCK) {
-            parse_block(block, &mut entries).map_err(|what| inode.damaged(what))?;
+        let mut blocks = Blocks::default();
+        let copied = self.copy(inode, DIRECTORY_MAX, &mut blocks);
+        if let Some(what) = blocks.damage {
+            return Err(inode.damaged(what));
         }
-        Ok(entries)
+        copied?;
+        blocks.parse().map_err(|what| inode.damaged(what))?;
+        Ok(blocks.entries)
     }
 
     /// All entries in pre-order, the root first.
     pub fn walk(&self) -> Walk<'_, R> {
         Walk { image: self, stack: Vec::new(), seen: BTreeSet::new(), started: false, count: 0 }
+    }
+}
+
+/// Parses a directory while it is read. A few hundred KiB of compressed image can claim a directory
+/// of many MiB, so it is never held as a whole and the first block that is out of order ends it:
+/// names are stored in ascending order, because the kernel searches them by halving.
+#[derive(Default)]
+struct Blocks {
+    /// Bytes of the block that is not complete yet.
+    block: Vec<u8>,
+    entries: Vec<DirectoryEntry>,
+    damage: Option<&'static str>,
+}
+
+impl Blocks {
+    /// Parses what has been collected of a block, if anything.
+    fn parse(&mut self) -> Result<(), &'static str> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let known = self.entries.len();
+        parse_block(&self.block, &mut self.entries)?;
+        self.block.clear();
+        let news = &self.entries[known.saturating_sub(1)..];
+        if news.windows(2).any(|pair| pair[0].name >= pair[1].name) {
+            return Err("the names of a directory are not in order");
+        }
+        Ok(())
+    }
+}
+
+impl io::Write for Blocks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..length]);
+        if self.block.len() == BLOCK
+            && let Err(what) = self.parse()
+        {
+            self.damage = Some(what);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -135,5 +184,42 @@ impl<R: ReadAt> Iterator for Walk<'_, R> {
             self.stack.clear();
         }
         step.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// A directory block of these names, full to its end.
+    fn block(names: &[&str]) -> Vec<u8> {
+        let mut bytes = vec![0; names.len() * DIRENT];
+        for (index, name) in names.iter().enumerate() {
+            let begin = bytes.len() as u16;
+            bytes[index * DIRENT + 8..][..2].copy_from_slice(&begin.to_le_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+        }
+        bytes.resize(BLOCK, 0);
+        bytes
+    }
+
+    #[test]
+    fn names_must_ascend_within_and_across_blocks() {
+        let good = [block(&[".", "..", "a"]), block(&["b", "c"])].concat();
+        let cases = [
+            (good.clone(), true),
+            (block(&["b", "a"]), false),
+            (block(&["a", "a"]), false),
+            ([&good[..BLOCK], &good[..BLOCK]].concat(), false),
+            ([&good[BLOCK..], &good[..BLOCK]].concat(), false),
+        ];
+        for (bytes, accepted) in cases {
+            let mut blocks = Blocks::default();
+            // In pieces that fit no block.
+            let written = bytes.chunks(1000).try_for_each(|piece| blocks.write_all(piece));
+            assert_eq!((written.is_ok(), blocks.damage.is_none()), (accepted, accepted));
+            assert!(!accepted || blocks.entries.len() == 5);
+        }
     }
 }

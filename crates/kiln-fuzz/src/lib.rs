@@ -1,0 +1,57 @@
+//! The fuzz targets: one function for each parser of hostile bytes.
+//!
+//! Each takes any bytes and must come back: a panic is the finding, so promises are plain
+//! assertions here. Beyond "does not panic" a target says what must hold for whatever its parser
+//! accepts: what was written reads back the same, sizes stay within bounds, answers do not depend
+//! on how the bytes arrived. The targets live in a library so that two callers share them: libFuzzer
+//! (`cargo xtask fuzz`, folder `fuzz/`) and the ordinary test that replays every file of
+//! `fuzz/corpus/`. Nothing here is shipped, and nothing here may touch the network, the clock or a
+//! file that has a name.
+
+mod boot;
+mod disk;
+mod erofs;
+mod layers;
+mod memory;
+mod oci;
+mod repair;
+mod sparse;
+mod text;
+
+pub use boot::{kernel_image, module_file, module_index, uki};
+pub use disk::{fat, gpt, qcow2};
+pub use erofs::{erofs_image, root_image};
+pub use layers::layer_merge;
+pub use oci::{docker_image, image_archive, oci_image, registry_text, source_name};
+pub use sparse::SparseDisk;
+pub use text::{boot_manifest, command_line, entry_name, os_release, release};
+
+/// A target: its name, which is that of its function, of its corpus folder and of its program.
+///
+/// It returns whether the parser accepted the bytes, so that a test sees when a changed format has
+/// turned a whole corpus into inputs that are refused at the first byte.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// All targets, sorted by name.
+pub const TARGETS: &[Target] = &[
+    ("boot_manifest", boot_manifest),
+    ("command_line", command_line),
+    ("docker_image", docker_image),
+    ("entry_name", entry_name),
+    ("erofs_image", erofs_image),
+    ("fat", fat),
+    ("gpt", gpt),
+    ("image_archive", image_archive),
+    ("kernel_image", kernel_image),
+    ("layer_merge", layer_merge),
+    ("module_file", module_file),
+    ("module_index", module_index),
+    ("oci_image", oci_image),
+    ("os_release", os_release),
+    ("qcow2", qcow2),
+    ("registry_text", registry_text),
+    ("release", release),
+    ("root_image", root_image),
+    ("source_name", source_name),
+    ("uki", uki),
+];

@@ -1,0 +1,4 @@
+//! Fuzzes `kiln_fuzz::boot_manifest`.
+#![no_main]
+
+kiln_fuzz_programs::program!(boot_manifest);

@@ -1,0 +1,4 @@
+//! Fuzzes `kiln_fuzz::module_file`.
+#![no_main]
+
+kiln_fuzz_programs::program!(module_file);

@@ -1,0 +1,4 @@
+//! Fuzzes `kiln_fuzz::qcow2`.
+#![no_main]
+
+kiln_fuzz_programs::program!(qcow2);
