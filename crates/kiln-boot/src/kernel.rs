@@ -20,8 +20,9 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 /// Names of kernel files inside a module folder.
 const FILES_OF_RELEASE: [&str; 3] = ["vmlinuz", "Image", "vmlinux.gz"];
 
-/// What stands before the release in names of kernel files in `boot`.
-const BOOT_PREFIXES: [&str; 4] = ["vmlinuz-", "Image-", "vmlinux-", "kernel-"];
+/// What stands before the release in names of kernel files in `boot`, the best first: older SUSE
+/// systems have the unbootable `vmlinux-<release>.gz` for debuggers beside the kernel.
+const BOOT_PREFIXES: [&str; 4] = ["vmlinuz-", "Image-", "kernel-", "vmlinux-"];
 
 /// The kernel of an image.
 #[derive(Clone, Debug)]
@@ -123,7 +124,12 @@ fn candidates(
             }
         }
     }
-    for (name, path) in children(tree, b"boot") {
+    let mut files = children(tree, b"boot");
+    // Stable, so names of one rank stay in their order. Plain names come last: they tell no release,
+    // and are often links to a file whose name does.
+    let rank = |name: &str| BOOT_PREFIXES.iter().position(|prefix| name.starts_with(prefix));
+    files.sort_by_key(|(name, _)| rank(name).unwrap_or(BOOT_PREFIXES.len()));
+    for (name, path) in files {
         let suffix = BOOT_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
         let plain = name == "vmlinuz" || name == "Image";
         // Fedora's rescue entry is a copy of another kernel under a name of its own.
@@ -184,7 +190,7 @@ mod tests {
 
     #[test]
     fn kernels_are_found_where_distributions_put_them() {
-        let cases: [(&str, &[(&str, &str)]); 6] = [
+        let cases: [(&str, &[(&str, &str)]); 8] = [
             ("Debian", &[("boot/vmlinuz-6.12.1-test", "kernel")]),
             (
                 "Fedora",
@@ -202,6 +208,14 @@ mod tests {
                     ("boot/vmlinuz", "-> vmlinuz-6.12.1-test"),
                 ],
             ),
+            (
+                "SLE 15",
+                &[
+                    ("boot/vmlinux-6.12.1-test.gz", "for debuggers"),
+                    ("boot/vmlinuz-6.12.1-test", "kernel"),
+                ],
+            ),
+            ("KubeOS", &[("boot/vmlinuz", "kernel")]),
             ("Alpine", &[("boot/vmlinuz-virt", "kernel")]),
             ("arm64", &[("boot/Image-6.12.1-test", "kernel")]),
             ("gzip", &[("usr/lib/modules/6.12.1-test/vmlinux.gz", "gzip")]),
@@ -214,6 +228,7 @@ mod tests {
             for (path, what) in files {
                 match what.strip_prefix("-> ") {
                     Some(target) => image.link(path, target),
+                    None if *what == "for debuggers" => image.gzip(path, b"\x7fELF"),
                     None if *what == "gzip" => image.gzip(path, &kernel_file(RELEASE)),
                     None => image.bytes(path, &kernel_file(RELEASE)),
                 }
@@ -225,6 +240,22 @@ mod tests {
             assert_eq!(kernel.architecture, Architecture::X86_64);
             assert!(kernel.config.unwrap().is_built_in("RD_ZSTD"), "{name}");
         }
+    }
+
+    #[test]
+    fn a_plain_link_does_not_hide_the_name_that_tells_the_release() {
+        // An arm64 kernel does not carry its release, and a second module folder makes it a question.
+        let mut image = Image::default();
+        let mut kernel = kernel_file("");
+        kernel[0x44..0x46].copy_from_slice(&0xaa64_u16.to_le_bytes());
+        kernel[0x202..0x206].fill(0);
+        image.bytes("boot/vmlinuz-6.12", &kernel);
+        image.link("boot/vmlinuz", "vmlinuz-6.12");
+        image.text("usr/lib/modules/6.12/modules.dep", "");
+        image.text("usr/lib/modules/6.11/left-behind", "");
+        let found = Kernel::find(&image.tree, &image.store).unwrap();
+        assert_eq!((&*found.release, &*found.path), ("6.12", "boot/vmlinuz-6.12"));
+        assert_eq!(found.architecture, Architecture::Aarch64);
     }
 
     #[test]

@@ -22,6 +22,14 @@ pub const PATH: &str = "kiln/modules";
 /// The folder of the module files in the initramfs, without slashes around it.
 pub const MODULE_FOLDER: &str = "kiln/mod";
 
+/// The folder of the root with modules that are loaded after it was verified, without the leading
+/// slash. Each kernel has a folder in it, named by its release, with the module files and their
+/// manifest, [`LATE_MANIFEST`].
+pub const LATE_FOLDER: &str = "usr/lib/kiln/modules";
+
+/// Name of the manifest beside the module files of the root. It is no name of a module file.
+pub const LATE_MANIFEST: &str = "list";
+
 /// The most modules that a manifest may list. Debian ships about 4,200 modules in all; more than
 /// this many lines is a damaged file, and the limit keeps a reader's memory bounded.
 pub const MAXIMUM_MODULES: usize = 16_384;
@@ -92,7 +100,8 @@ impl Manifest {
     /// depends on a later module, or whose file name could leave the module folder.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut manifest = Self::default();
-        for (number, line) in text.lines().enumerate() {
+        // Not `lines()`, which takes a carriage return off the end of a pattern.
+        for (number, line) in text.split('\n').enumerate() {
             let at = |reason| ParseError { line: number + 1, reason };
             if line.is_empty() {
                 continue;
@@ -344,6 +353,14 @@ mod tests {
             ],
             aliases: vec![Alias { module: 3, pattern: "virtio:d00000002v*".to_owned() }],
         }
+    }
+
+    #[test]
+    fn a_pattern_keeps_its_last_byte() {
+        let text = "module 0 a.ko always -\nalias 0 x\r\r\n";
+        let manifest = Manifest::parse(text).unwrap();
+        assert_eq!(manifest.aliases[0].pattern, "x\r\r");
+        assert_eq!(manifest.render(), text);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use crate::cmdline::{CommandLine, Mode};
 use crate::console::{self, note, note_time};
 use crate::devices::Devices;
 use crate::error::file;
-use crate::modules::Modules;
+use crate::modules::{self, Modules};
 use crate::root::SYSROOT;
-use crate::{Error, disks, early, handover, identity, overlay, root, state};
+use crate::{Error, disks, early, handover, identity, overlay, readahead, root, state};
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
@@ -32,8 +32,9 @@ fn boot() -> Result<Infallible, Error> {
     let text = fs::read("/proc/cmdline").map_err(file("read", "/proc/cmdline"))?;
     let line = CommandLine::parse(&String::from_utf8_lossy(&text))?;
     let modules = Modules::open(Path::new("/"))?;
+    let always = modules::load_always_beside(modules.clone());
     let mut devices = Devices::open(modules)?;
-    early::mount_variables();
+    early::mount_variables(&mut devices);
 
     let mut disk = disks::find(&mut devices)?;
     disks::announce(&disk);
@@ -41,11 +42,14 @@ fn boot() -> Result<Infallible, Error> {
         // Without partitions of the kernel the root can still be reached through a loop device.
         note(&error.sentence());
     }
-    let partition = root::mount_verified(&disk, &line)?;
+    always.wait();
+    let partition = root::mount_verified(&disk, &line, &mut devices)?;
     note_time(&format!("root verified on {partition} at"));
     let sysroot = Path::new(SYSROOT);
     let program = handover::choose(sysroot, line.init.as_deref())?;
 
+    readahead::start(sysroot, &program);
+    modules::load_late(sysroot)?;
     state::mount_state(&mut disk, &line)?;
     state::forget_failure();
     overlay::mount_writable(sysroot, &line.root.root)?;

@@ -7,7 +7,8 @@
 use crate::Error;
 use crate::cmdline::Mode;
 use kiln_disk::layout::{RECOVERY, ROOT_A, ROOT_B, Role};
-use kiln_disk::{Gpt, Guid};
+use kiln_disk::{BlockDevice, Gpt, Guid};
+use kiln_verity::{BLOCK, RootArgument, verify_block};
 
 /// A disk with a partition table, as far as the choice needs it.
 #[derive(Clone, Debug)]
@@ -83,6 +84,25 @@ pub fn root_partitions(table: &Gpt, mode: Mode) -> Vec<u32> {
         Mode::Recovery => &[RECOVERY, ROOT_A, ROOT_B],
     };
     roles.iter().filter_map(|&role| find(table, role)).collect()
+}
+
+/// Whether the top hash block of the image at byte `offset` is that of the wanted root. What does
+/// not fit into the partition's `length` in bytes is not there.
+///
+/// # Errors
+/// The disk fails.
+pub fn holds_root(
+    device: &dyn BlockDevice,
+    offset: u64,
+    length: u64,
+    root: &RootArgument,
+) -> std::io::Result<bool> {
+    if root.image_length() > length {
+        return Ok(false);
+    }
+    let mut block = [0; BLOCK];
+    device.read_at(offset.saturating_add(root.hash_offset()), &mut block)?;
+    Ok(verify_block(&root.salt, &block, &root.root.0))
 }
 
 #[cfg(test)]

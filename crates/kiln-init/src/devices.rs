@@ -2,10 +2,16 @@
 //!
 //! The order matters: the listener is opened first, then `/sys` is walked once. Whatever appears in
 //! between is announced, whatever was there before is found; loading a module twice is harmless.
+//!
+//! Drivers are loaded one by one in the manifest's order, likeliest first, and only until the boot
+//! disk is found: a driver may take a second to probe hardware that this boot never uses, and the
+//! root's own udev loads the rest. Loading everything first was dropped for that; it did not show
+//! more disks anyway, because most drivers look for theirs after loading has returned.
 
 use crate::Error;
 use crate::modules::Modules;
 use kiln_sys::uevent::{Heard, Listener};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,25 +23,46 @@ const DEPTH_MAXIMUM: usize = 64;
 /// Longest wait for one announcement before the disks are looked at again anyway, because media can
 /// change without one.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Longest time for a burst of announcements, so that an endless one cannot keep the boot.
+const BURST: Duration = Duration::from_secs(1);
 
 /// The machine's devices, and the modules that they need.
 #[derive(Debug)]
 pub struct Devices {
     listener: Listener,
     modules: Modules,
+    /// Modules that fit a device and are not loaded yet.
+    waiting: BTreeSet<usize>,
 }
 
 impl Devices {
-    /// Starts listening, then loads modules: those of every boot, then those for what is there.
+    /// Starts listening, then looks for the devices that are there.
     ///
     /// # Errors
     /// The kernel gives no listener.
-    pub fn open(mut modules: Modules) -> Result<Self, Error> {
+    pub fn open(modules: Modules) -> Result<Self, Error> {
         let listener = Listener::open()?;
-        modules.load_always();
-        let mut devices = Self { listener, modules };
+        let mut devices = Self { listener, modules, waiting: BTreeSet::new() };
         devices.look_everywhere();
         Ok(devices)
+    }
+
+    /// Loads the next driver for a device that is there; false if there is none to load. Devices
+    /// that it brings are taken note of.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub fn load_next(&mut self) -> Result<bool, Error> {
+        let Some(next) = self.waiting.pop_first() else { return Ok(false) };
+        self.modules.load_one(next);
+        self.listen(Instant::now())?;
+        Ok(true)
+    }
+
+    /// Loads the module that answers to `alias`, if there is one: for things that no device asks
+    /// for, such as `fs-efivarfs`.
+    pub fn want(&mut self, alias: &str) {
+        self.modules.load_for(alias);
     }
 
     fn look_everywhere(&mut self) {
@@ -44,35 +71,40 @@ impl Devices {
         found.sort_unstable();
         found.dedup();
         for modalias in found {
-            self.modules.load_for(&modalias);
+            self.waiting.extend(self.modules.fitting(&modalias));
         }
     }
 
-    /// Waits until something changed that could have brought a disk, and loads modules on the way;
-    /// returns at `deadline` at the latest.
+    /// Waits until something changed that could have brought a disk; returns at `deadline` at the
+    /// latest.
     ///
     /// # Errors
     /// The listener failed.
     pub fn wait(&mut self, deadline: Instant) -> Result<(), Error> {
-        let mut patience = deadline.saturating_duration_since(Instant::now()).min(LOOK_AGAIN);
-        loop {
+        self.listen(deadline.min(Instant::now() + LOOK_AGAIN))
+    }
+
+    /// Takes announcements until one of a disk or of a device with a driver, and then those that
+    /// are there already.
+    fn listen(&mut self, deadline: Instant) -> Result<(), Error> {
+        let mut patience = deadline.saturating_duration_since(Instant::now());
+        let end = Instant::now() + patience + BURST;
+        while Instant::now() < end {
             match self.listener.wait(patience)? {
-                Heard::Nothing => return Ok(()),
+                Heard::Nothing => break,
                 Heard::Lost => self.look_everywhere(),
                 Heard::Event(event) => {
                     if let Some(modalias) = event.modalias.filter(|_| event.action != "remove") {
-                        self.modules.load_for(&modalias);
+                        self.waiting.extend(self.modules.fitting(&modalias));
                     }
-                    if event.subsystem == "block" {
+                    if event.subsystem == "block" || !self.waiting.is_empty() {
                         // Take the rest of the burst along, then look.
                         patience = Duration::ZERO;
                     }
                 }
             }
-            if Instant::now() >= deadline {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 }
 

@@ -53,6 +53,9 @@ pub fn find(devices: &mut Devices) -> Result<Disk, Error> {
         if let Some(disk) = look(loader, last_resort)? {
             return Ok(disk);
         }
+        if devices.load_next()? {
+            continue;
+        }
         if Instant::now() >= deadline {
             let seen = disk_names().join(" ");
             let seen = if seen.is_empty() { "none".into() } else { seen };

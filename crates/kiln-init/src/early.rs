@@ -1,11 +1,14 @@
 //! The file systems that the kernel shows itself with, before anything else.
 
 use crate::Error;
+use crate::devices::Devices;
 use crate::error::file;
 use kiln_sys::mount::{self, Options};
 use std::fs;
 use std::path::Path;
 
+/// What the kernel asks modprobe for when their file system is mounted.
+const VARIABLES_ALIAS: &str = "fs-efivarfs";
 /// Where UEFI variables appear; only on machines that were started by UEFI.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
 
@@ -32,10 +35,11 @@ pub(crate) fn mount_kernel_file_systems() -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes UEFI variables readable, if there are any; call it after modules are loaded.
-pub(crate) fn mount_variables() {
+/// Makes UEFI variables readable, if there are any.
+pub(crate) fn mount_variables(devices: &mut Devices) {
     let target = Path::new(VARIABLES);
     if target.is_dir() {
+        devices.want(VARIABLES_ALIAS);
         let options =
             Options { no_set_user: true, no_devices: true, no_execute: true, read_only: false };
         if let Err(error) = mount::mount("efivarfs", target, "efivarfs", options, "") {

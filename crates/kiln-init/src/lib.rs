@@ -6,7 +6,7 @@
 //! boot loader can fall back. systemd in the initramfs was dropped: it needs twenty times the
 //! memory and three times the time, and leaves the order of steps to generators.
 //!
-//! Decisions are pure functions over values ([`cmdline`], [`choice`], [`kernel_table`],
+//! Decisions are pure functions over values ([`cmdline`], [`choice`], [`kernel_table`], [`plan`],
 //! [`superblock`], [`overlay::plan`], [`modules::pending`]); the rest carries them out.
 
 pub mod boot;
@@ -23,6 +23,8 @@ pub mod identity;
 pub mod kernel_table;
 pub mod modules;
 pub mod overlay;
+pub mod plan;
+mod readahead;
 mod root;
 mod state;
 pub mod superblock;

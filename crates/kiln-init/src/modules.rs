@@ -1,4 +1,5 @@
-//! Loading kernel modules: the listed ones at once, the others when a device asks.
+//! Loading kernel modules: the listed ones at once, the others when a device asks, and those of the
+//! root after it was verified.
 //!
 //! One that fails is noted and passed over: whether the machine can boot shows soon enough, and the
 //! message about the missing disk is better than one about a driver for something else.
@@ -6,12 +7,18 @@
 use crate::Error;
 use crate::console::note;
 use crate::error::file;
-use kiln_boot::manifest::{MODULE_FOLDER, Manifest, PATH};
-use std::path::Path;
+use kiln_boot::manifest::{LATE_FOLDER, LATE_MANIFEST, MODULE_FOLDER, Manifest, PATH};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
-/// The modules of the initramfs and what was done with them.
-#[derive(Debug, Default)]
+/// Where the kernel says which release it is.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+
+/// The modules of one folder and what was done with them.
+#[derive(Clone, Debug, Default)]
 pub struct Modules {
+    folder: PathBuf,
     manifest: Manifest,
     tried: Vec<bool>,
 }
@@ -38,14 +45,39 @@ impl Modules {
     /// # Errors
     /// A manifest that cannot be read or is damaged.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(PATH);
-        let text = match std::fs::read_to_string(&path) {
+        Self::read(&folder.join(PATH), folder.join(MODULE_FOLDER))
+    }
+
+    /// Reads the manifest of what the verified root has for this kernel release.
+    ///
+    /// # Errors
+    /// As [`Modules::open`].
+    pub fn open_late(sysroot: &Path, release: &str) -> Result<Self, Error> {
+        let folder = sysroot.join(LATE_FOLDER).join(release);
+        Self::read(&folder.join(LATE_MANIFEST), folder)
+    }
+
+    fn read(path: &Path, folder: PathBuf) -> Result<Self, Error> {
+        let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            other => other.map_err(file("read", &path))?,
+            other => other.map_err(file("read", path))?,
         };
         let manifest = Manifest::parse(&text)?;
         let tried = vec![false; manifest.modules.len()];
-        Ok(Self { manifest, tried })
+        Ok(Self { folder, manifest, tried })
+    }
+
+    /// Indexes of the modules that fit a device and were not tried yet, ascending.
+    #[must_use]
+    pub fn fitting(&self, modalias: &str) -> Vec<usize> {
+        let mut fitting = self.manifest.matching(modalias);
+        fitting.retain(|&index| self.tried.get(index) == Some(&false));
+        fitting
+    }
+
+    /// Loads one module with what it needs.
+    pub fn load_one(&mut self, index: usize) {
+        self.load(&[index]);
     }
 
     /// Loads what every boot needs.
@@ -66,13 +98,52 @@ impl Modules {
                 (self.tried.get_mut(index), self.manifest.modules.get(index))
             {
                 *tried = true;
-                let path = Path::new("/").join(MODULE_FOLDER).join(&module.file);
+                let path = self.folder.join(&module.file);
                 if let Err(error) = kiln_sys::module::load(&path) {
                     note(&Error::from(error).sentence());
                 }
             }
         }
     }
+}
+
+/// Loads what every boot needs beside the caller, until [`Background::wait`].
+///
+/// This `Modules` keeps its own account of what was tried: where both ways lead to one module, the
+/// kernel lets the second wait until the first is done, so both may rely on it afterwards.
+#[must_use]
+pub(crate) fn load_always_beside(mut modules: Modules) -> Background {
+    let mut fallback = modules.clone();
+    match thread::Builder::new().spawn(move || modules.load_always()) {
+        Ok(thread) => Background(Some(thread)),
+        Err(_) => {
+            fallback.load_always();
+            Background(None)
+        }
+    }
+}
+
+/// Loading that goes on beside the first process.
+pub(crate) struct Background(Option<JoinHandle<()>>);
+
+impl Background {
+    /// Returns when all of it is loaded.
+    pub(crate) fn wait(self) {
+        if let Some(thread) = self.0 {
+            // A panic never gets here: it ends the boot.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Loads what the root has for this kernel: state and overlays need it.
+///
+/// # Errors
+/// A manifest that cannot be read or is damaged.
+pub(crate) fn load_late(sysroot: &Path) -> Result<(), Error> {
+    let release = fs::read_to_string(RELEASE).map_err(file("read", RELEASE))?;
+    Modules::open_late(sysroot, release.trim_end())?.load_always();
+    Ok(())
 }
 
 #[cfg(test)]
@@ -105,5 +176,16 @@ mod tests {
         std::fs::create_dir(folder.path().join("kiln")).unwrap();
         std::fs::write(folder.path().join(PATH), "nonsense\n").unwrap();
         assert!(matches!(Modules::open(folder.path()), Err(Error::Manifest(_))));
+    }
+
+    #[test]
+    fn the_root_has_modules_for_one_release() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join(LATE_FOLDER).join("6.12");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(LATE_MANIFEST), "module 0 overlay.ko always -\n").unwrap();
+        let modules = Modules::open_late(root.path(), "6.12").unwrap();
+        assert_eq!((modules.manifest.always(), modules.folder), (vec![0], folder));
+        assert!(Modules::open_late(root.path(), "6.13").unwrap().tried.is_empty());
     }
 }

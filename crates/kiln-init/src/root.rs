@@ -5,21 +5,23 @@
 //! verify, block by block as it is read. No superblock of any kind is trusted before that.
 
 use crate::Error;
-use crate::choice::root_partitions;
+use crate::choice::{holds_root, root_partitions};
 use crate::cmdline::CommandLine;
 use crate::console::note;
+use crate::devices::Devices;
 use crate::disks::{Disk, device_number};
 use crate::error::file;
-use kiln_disk::BlockDevice;
 use kiln_sys::mapper::{self, VerityTable};
 use kiln_sys::mount::{self, Options};
-use kiln_verity::{BLOCK, RootArgument, encode_hex, verify_block};
+use kiln_verity::{RootArgument, encode_hex};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 
 /// Where the root is mounted until it takes over.
 pub(crate) const SYSROOT: &str = "/sysroot";
+/// The name under which a loop device asks for its driver.
+const LOOP_ALIAS: &str = "devname:loop-control";
 /// Name of the mapped device.
 const MAPPED: &str = "kiln-root";
 /// Bytes read as a first test: superblock, first metadata, and the hash blocks above them.
@@ -27,14 +29,18 @@ const FIRST_READS: u64 = 256 << 10;
 
 /// Mounts the first candidate with the wanted hash whose first reads succeed; gives the name of its
 /// partition.
-pub(crate) fn mount_verified(disk: &Disk, line: &CommandLine) -> Result<String, Error> {
+pub(crate) fn mount_verified(
+    disk: &Disk,
+    line: &CommandLine,
+    devices: &mut Devices,
+) -> Result<String, Error> {
     let mut tried = Vec::new();
     for number in root_partitions(&disk.located.table, line.mode) {
         let Some(partition) = disk.located.table.partitions.get(&number) else { continue };
         let sector_size = disk.located.table.sector_size;
         let (offset, length) = (partition.offset(sector_size), partition.length(sector_size));
-        let outcome = match has_root(disk, offset, length, &line.root) {
-            Ok(true) => map_and_mount(disk, number, offset, &line.root),
+        let outcome = match holds_root(&disk.device, offset, length, &line.root) {
+            Ok(true) => map_and_mount(disk, number, offset, &line.root, devices),
             Ok(false) => {
                 tried.push(format!("{} has another root", partition.name));
                 continue;
@@ -54,20 +60,17 @@ pub(crate) fn mount_verified(disk: &Disk, line: &CommandLine) -> Result<String, 
     Err(Error::NoRoot { disk: disk.node.clone(), root: line.root.root.to_string(), tried })
 }
 
-/// Whether the partition's top hash block is the wanted one.
-fn has_root(disk: &Disk, offset: u64, length: u64, root: &RootArgument) -> std::io::Result<bool> {
-    if root.image_length() > length {
-        return Ok(false);
-    }
-    let mut block = [0; BLOCK];
-    disk.device.read_at(offset.saturating_add(root.hash_offset()), &mut block)?;
-    Ok(verify_block(&root.salt, &block, &root.root.0))
-}
-
-fn map_and_mount(disk: &Disk, number: u32, offset: u64, root: &RootArgument) -> Result<(), Error> {
+fn map_and_mount(
+    disk: &Disk,
+    number: u32,
+    offset: u64,
+    root: &RootArgument,
+    devices: &mut Devices,
+) -> Result<(), Error> {
     let (node, window) = match disk.partition_node(number) {
         Some(node) => (node, None),
         None => {
+            devices.want(LOOP_ALIAS);
             let sector_size = disk.located.table.sector_size;
             let length = root.image_length();
             let file = disk.device.file();

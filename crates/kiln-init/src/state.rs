@@ -10,11 +10,12 @@ use crate::cmdline::{CommandLine, StateMode};
 use crate::console::{note, note_time};
 use crate::disks::Disk;
 use crate::error::file;
+use crate::plan::{self, Step};
 use crate::root::SYSROOT;
 use crate::superblock::{self, Superblock};
 use crate::tools::Workshop;
 use kiln_disk::Guid;
-use kiln_disk::layout::{self, CompleteOptions, STATE, Stage};
+use kiln_disk::layout::{self, CompleteOptions, STATE};
 use kiln_sys::mount::{self, Options};
 use kiln_sys::process::Outcome;
 use std::fs::{self, File};
@@ -43,17 +44,18 @@ pub(crate) fn mount_state(disk: &mut Disk, line: &CommandLine) -> Result<(), Err
         mount::mount("tmpfs", &target, "tmpfs", Options::default(), MEMORY_STATE)?;
         return Ok(());
     }
-    if layout::stage(&disk.located.table).map_err(disk.failed())? == Stage::Built {
+    if plan::next(&disk.located, disk.length()).map_err(disk.failed())? == Step::Complete {
         complete_table(disk, line)?;
     }
     disk.tell_kernel()?;
-    if layout::stage(&disk.located.table).map_err(disk.failed())? == Stage::Unformatted {
-        format(disk)?;
-    } else if let Some(grown) =
-        layout::grow_state(&disk.located.table, disk.length()).map_err(disk.failed())?
-    {
-        disk.replace_table(&grown)?;
-        note("state partition grown to the end of the disk");
+    match plan::next(&disk.located, disk.length()).map_err(disk.failed())? {
+        Step::Format => format(disk)?,
+        Step::Grow(grown) => {
+            disk.replace_table(&grown)?;
+            note("state partition grown to the end of the disk");
+        }
+        Step::Repair => repair_table(disk),
+        Step::Complete | Step::Use => {}
     }
     check_and_mount(&node(disk)?, &target)
 }
@@ -85,6 +87,16 @@ fn complete_table(disk: &mut Disk, line: &CommandLine) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes both copies of the table agree again. The good copy was enough to come here, so a disk that
+/// refuses the other is no reason not to start.
+fn repair_table(disk: &mut Disk) {
+    let table = disk.located.table.clone();
+    match disk.replace_table(&table) {
+        Ok(()) => note("partition table: the damaged copy was written again"),
+        Err(error) => note(&error.sentence()),
+    }
+}
+
 /// Writes the file system, then commits.
 fn format(disk: &mut Disk) -> Result<(), Error> {
     let node = node(disk)?;
@@ -114,7 +126,7 @@ fn check_and_mount(node: &str, target: &Path) -> Result<(), Error> {
     let superblock =
         read_superblock(node)?.ok_or_else(|| damaged("it holds no ext4 file system"))?;
     if superblock.needs_check {
-        check(node)?;
+        check(node, &superblock)?;
     }
     mount::mount(node, target, "ext4", Options::default(), "")
         .map_err(|error| damaged(&Error::from(error).sentence()))?;
@@ -132,12 +144,15 @@ fn check_and_mount(node: &str, target: &Path) -> Result<(), Error> {
 }
 
 /// Repairs what can be repaired without a decision.
-fn check(node: &str) -> Result<(), Error> {
+fn check(node: &str, superblock: &Superblock) -> Result<(), Error> {
     let Some(program) = Workshop::find(&["e2fsck", "fsck.ext4"]) else {
         note("the image has no e2fsck: the state file system is not checked");
         return Ok(());
     };
-    match Workshop::open()?.run(&program, &["-p", node])? {
+    let arguments = superblock.check_arguments();
+    let arguments: Vec<&str> =
+        arguments.iter().map(String::as_str).chain(std::iter::once(node)).collect();
+    match Workshop::open()?.run(&program, &arguments)? {
         Outcome::Code(code) if code < CHECK_FAILED => Ok(()),
         outcome => {
             let reason = format!("{program} ended with {}", describe(outcome));

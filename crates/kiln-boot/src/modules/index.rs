@@ -79,11 +79,12 @@ impl ModuleIndex {
     pub fn add_dependencies(&mut self, text: &str) {
         for line in text.lines() {
             let Some((path, needs)) = line.split_once(':') else { continue };
+            let path = path.trim();
             let Some(name) = name_of(path) else { continue };
             let dependencies = needs.split_whitespace().filter_map(name_of).collect();
             self.files
                 .entry(name)
-                .or_insert_with(|| ModuleFile { path: path.trim().to_owned(), dependencies });
+                .or_insert_with(|| ModuleFile { path: path.to_owned(), dependencies });
         }
     }
 
@@ -238,7 +239,7 @@ mod tests {
         index.add_dependencies(
             "kernel/md/dm-verity.ko.xz: kernel/md/dm-bufio.ko.xz kernel/md/dm-mod.ko.xz\n\
              kernel/md/dm-bufio.ko.xz:\nkernel/c/crc32c-intel.ko.xz:\nrubbish\n\
-             kernel/c/crc32c_generic.ko.xz:\nextra/dm-bufio.ko: a.ko\n",
+             kernel/c/crc32c_generic.ko.xz:\nextra/dm-bufio.ko: a.ko\n  late.ko :\n",
         );
         index.add_built_in("kernel/fs/ext4/ext4.ko\n");
         index.add_built_in_information("sd_mod.license=GPL\0sd_mod.alias=scsi:t-0x00*\0nothing\0");
@@ -251,6 +252,7 @@ mod tests {
 
         assert_eq!(index.file("dm-verity").unwrap().dependencies, ["dm_bufio", "dm_mod"]);
         assert_eq!(index.file("dm_bufio").unwrap().path, "kernel/md/dm-bufio.ko.xz");
+        assert_eq!(index.file("late").unwrap().path, "late.ko");
         assert!(index.is_built_in("ext4") && index.is_built_in("sd-mod"));
         assert!(!index.is_built_in("nothing"));
         assert_eq!(index.needs_of("dm_verity"), ["dm_bufio", "crc32c_generic", "crc32c_intel"]);

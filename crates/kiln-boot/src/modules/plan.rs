@@ -1,4 +1,5 @@
-//! From wishes to an ordered list: which modules travel, and after which others each is loaded.
+//! From wishes to ordered lists: which modules travel in the boot file, which wait in the verified
+//! root, and after which others each is loaded.
 //!
 //! The order is a depth-first walk over dependencies from a fixed list of roots, so it is the same
 //! for the same image. Hard dependencies form no cycle in a sound kernel, soft ones may; an edge
@@ -8,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::index::ModuleIndex;
-use super::sets::{ALWAYS, ModuleSet};
+use super::sets::{ALWAYS, LATE, LATE_WITHOUT_MODPROBE, ModuleSet, ON_DEMAND};
 use crate::Error;
 use crate::manifest::Load;
 
@@ -54,10 +55,41 @@ pub fn plan(
             walk.add(name, Load::Always);
         }
     }
-    for name in selection.set.modules(index) {
+    let on_demand = ON_DEMAND.iter().filter_map(|name| index.known_name(name));
+    for name in on_demand.chain(selection.set.modules(index)) {
         walk.add(name, Load::Match);
     }
     Ok(walk.planned)
+}
+
+/// Names of the modules that are loaded from the verified root, in load order: [`LATE`] with all
+/// that it needs, less what every machine has loaded by then. A module that `early` carries only for
+/// some devices is listed again; loading it twice is harmless.
+#[must_use]
+pub fn plan_late(index: &ModuleIndex, early: &[Planned], has_modprobe: bool) -> Vec<String> {
+    let mut walk = Walk { index, planned: Vec::new(), places: BTreeMap::new() };
+    let rest: &[&str] = if has_modprobe { &[] } else { LATE_WITHOUT_MODPROBE };
+    for name in LATE.iter().chain(rest).filter_map(|name| index.known_name(name)) {
+        walk.add(name, Load::Always);
+    }
+    let loaded = always_loaded(early);
+    let names = walk.planned.into_iter().map(|module| module.name);
+    names.filter(|name| !loaded.contains(&name.as_str())).collect()
+}
+
+/// Names of the modules that are loaded whatever the machine has.
+fn always_loaded(planned: &[Planned]) -> Vec<&str> {
+    let mut wanted: Vec<bool> = planned.iter().map(|module| module.load == Load::Always).collect();
+    // Dependencies stand before those that need them, so one pass from the end finds them all.
+    for (place, module) in planned.iter().enumerate().rev() {
+        if wanted[place] {
+            for &needed in &module.dependencies {
+                wanted[needed] = true;
+            }
+        }
+    }
+    let marked = planned.iter().zip(&wanted).filter(|(_, wanted)| **wanted);
+    marked.map(|(module, _)| module.name.as_str()).collect()
 }
 
 struct Walk<'a> {
@@ -155,6 +187,27 @@ mod tests {
         assert_eq!(planned[4].dependencies, [0]);
         let always: Vec<bool> = planned.iter().map(|module| module.load == Load::Always).collect();
         assert_eq!(always, [true, true, false, true, false, true, false, false]);
+    }
+
+    #[test]
+    fn late_modules_leave_out_what_every_machine_has_loaded() {
+        let mut index = ModuleIndex::default();
+        index.add_dependencies(
+            "kernel/fs/ext4.ko: kernel/lib/libcrc32c.ko kernel/fs/jbd2.ko kernel/b/virtio.ko\n\
+             kernel/fs/jbd2.ko:\nkernel/lib/libcrc32c.ko:\nkernel/fs/overlay.ko:\n\
+             kernel/fs/erofs.ko: kernel/lib/libcrc32c.ko\nkernel/fs/vfat.ko: kernel/fs/fat.ko\n\
+             kernel/fs/fat.ko:\nkernel/b/virtio_blk.ko: kernel/b/virtio.ko\nkernel/b/virtio.ko:\n\
+             kernel/b/loop.ko:\n",
+        );
+        let early = plan(&index, &Selection::default(), "6.12").unwrap();
+        assert_eq!(names(&early), ["libcrc32c", "erofs", "loop", "virtio", "virtio_blk"]);
+        let always: Vec<bool> = early.iter().map(|module| module.load == Load::Always).collect();
+        assert_eq!(always, [false, true, false, false, false]);
+        // `virtio` is not loaded on every machine, so a module that needs it brings it along.
+        assert_eq!(plan_late(&index, &early, true), ["jbd2", "virtio", "ext4", "overlay"]);
+        let all = plan_late(&index, &early, false);
+        assert_eq!(all[4..], ["fat", "vfat"]);
+        assert!(plan_late(&ModuleIndex::default(), &early, false).is_empty());
     }
 
     #[test]

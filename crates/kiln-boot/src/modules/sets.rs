@@ -1,9 +1,9 @@
 //! Which drivers a boot file carries.
 //!
-//! A set only has to get a machine to its verified root, state and loader: storage, the buses
-//! between the processor and storage, file systems, a random number generator and a watchdog.
-//! Everything else is loaded by the root's own udev. Names that a kernel does not have are skipped:
-//! one list serves all architectures and kernel versions.
+//! A set only has to get a machine to its verified root: storage, the buses between the processor
+//! and storage, dm-verity, EROFS, a random number generator and a watchdog. What state needs comes
+//! out of the verified root ([`LATE`]); everything else is loaded by the root's own udev. Names that
+//! a kernel does not have are skipped: one list serves all architectures and kernel versions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,10 +57,10 @@ impl FromStr for ModuleSet {
     }
 }
 
-/// Loaded on every machine before devices are looked at.
+/// Loaded on every machine before devices are looked at: what proves the root and reads it.
 ///
 /// The hashes are here because a kernel without modprobe in its initramfs cannot ask for them when
-/// dm-verity or ext4 does, and because the generic code is several times slower. One that does not
+/// dm-verity or EROFS does, and because the generic code is several times slower. One that does not
 /// fit the processor fails to load, which is no error.
 pub const ALWAYS: &[&str] = &[
     "sha256",
@@ -73,26 +73,32 @@ pub const ALWAYS: &[&str] = &[
     "crc32c_intel",
     "dm_mod",
     "dm_verity",
-    "loop",
     "erofs",
-    "overlay",
-    "ext4",
-    "vfat",
-    "nls_cp437",
-    "nls_ascii",
-    "nls_iso8859_1",
-    "nls_utf8",
-    "efivarfs",
 ];
 
+/// Carried for every machine, loaded when init finds that it needs them: UEFI variables, and a
+/// window onto a disk whose partitions the kernel does not show.
+pub const ON_DEMAND: &[&str] = &["efivarfs", "loop"];
+
+/// Loaded on every machine, but from the verified root: what state and the writable folders need.
+/// They weigh more than everything before them, and the loader would read them for each boot file.
+pub const LATE: &[&str] = &["ext4", "overlay"];
+
+/// Late too, but only where the root has no modprobe: the kernel asks for these itself when the ESP
+/// is mounted.
+pub const LATE_WITHOUT_MODPROBE: &[&str] =
+    &["vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
+
+/// In the order in which they are worth trying: a paravirtual disk is there as soon as its driver
+/// is, an AHCI controller first resets all its ports. Most virtual machines have both.
 const VIRTIO: &[&str] = &[
     "virtio_pci",
     "virtio_mmio",
-    "virtio_blk",
-    "virtio_scsi",
     "virtio_rng",
-    "sd_mod",
+    "virtio_blk",
     "nvme",
+    "sd_mod",
+    "virtio_scsi",
     "ahci",
     "i6300esb",
     "iTCO_wdt",
@@ -185,7 +191,9 @@ const FULL_FOLDERS: &[&str] = &[
 const FULL_EXCEPTIONS: &[&str] = &["scsi_debug", "null_blk", "softdog", "pata_legacy", "zram"];
 
 impl ModuleSet {
-    /// Names of the set's modules that the kernel has, in the kernel's link order.
+    /// Names of the set's modules that the kernel has: those of virtual machines in the order of the
+    /// list, then the others in the kernel's link order. init loads them in this order until it has
+    /// found its disk.
     #[must_use]
     pub fn modules(self, index: &ModuleIndex) -> Vec<&str> {
         let listed: Vec<&str> = match self {
@@ -202,7 +210,8 @@ impl ModuleSet {
             })
             .map(|(name, _)| name)
             .collect();
-        names.sort_by_key(|name| (index.rank(name), *name));
+        let listed = |name: &str| VIRTIO.iter().position(|listed| *listed == name);
+        names.sort_by_key(|name| (listed(name).unwrap_or(VIRTIO.len()), index.rank(name), *name));
         names
     }
 }
@@ -212,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_grow_and_keep_link_order() {
+    fn sets_grow_and_keep_their_order() {
         let mut index = ModuleIndex::default();
         index.add_dependencies(
             "kernel/drivers/scsi/rare.ko:\nkernel/drivers/scsi/scsi_debug.ko:\n\
@@ -220,14 +229,16 @@ mod tests {
              kernel/drivers/nvme/host/nvme.ko:\nkernel/drivers/gpu/drm/drm.ko:\n",
         );
         index.add_order("kernel/drivers/nvme/host/nvme.ko\nkernel/drivers/block/virtio_blk.ko\n");
-        assert_eq!(ModuleSet::Virtio.modules(&index), ["nvme", "virtio_blk"]);
-        assert_eq!(ModuleSet::Generic.modules(&index), ["nvme", "virtio_blk", "ata_piix"]);
-        assert_eq!(ModuleSet::Full.modules(&index), ["nvme", "virtio_blk", "ata_piix", "rare"]);
+        assert_eq!(ModuleSet::Virtio.modules(&index), ["virtio_blk", "nvme"]);
+        assert_eq!(ModuleSet::Generic.modules(&index), ["virtio_blk", "nvme", "ata_piix"]);
+        assert_eq!(ModuleSet::Full.modules(&index), ["virtio_blk", "nvme", "ata_piix", "rare"]);
     }
 
     #[test]
     fn names_are_normalised_and_sets_have_names() {
-        for name in ALWAYS.iter().chain(VIRTIO).chain(GENERIC).chain(FULL_EXCEPTIONS) {
+        let lists =
+            [ALWAYS, ON_DEMAND, LATE, LATE_WITHOUT_MODPROBE, VIRTIO, GENERIC, FULL_EXCEPTIONS];
+        for name in lists.into_iter().flatten() {
             assert!(!name.contains('-'), "{name}");
         }
         for set in [ModuleSet::Virtio, ModuleSet::Generic, ModuleSet::Full] {

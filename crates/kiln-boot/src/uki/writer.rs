@@ -12,6 +12,10 @@ use super::format::{
 use super::reader::{Layout, Uki, parse};
 use crate::Error;
 
+/// Largest padding unit of sections in a file, in bytes ("PE Format", optional header,
+/// FileAlignment). A stub that claims more would make a file of gigabytes out of nothing.
+const LARGEST_FILE_ALIGNMENT: u32 = 64 << 10;
+
 /// What a UKI adds to its stub.
 #[derive(Clone, Copy, Debug)]
 pub struct UkiSections<'a> {
@@ -121,6 +125,9 @@ fn check(stub: &Uki<'_>, sections: &UkiSections<'_>) -> Result<(), Error> {
     if !section_alignment.is_power_of_two() || !file_alignment.is_power_of_two() {
         return refused("the stub's alignments are no powers of two");
     }
+    if file_alignment > LARGEST_FILE_ALIGNMENT {
+        return refused("the stub's file alignment is above 64 KiB");
+    }
     let names = sections.list().map(|(name, _)| name);
     if stub.sections.iter().any(|section| names.contains(&section.name.as_str())) {
         return refused("the stub already carries a system");
@@ -218,6 +225,7 @@ fn put_checked(file: &mut [u8], at: usize, value: u32) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::test_support::{kernel_file, sha256, stub_file};
+    use crate::uki::format::FILE_ALIGNMENT;
 
     fn example<'a>(linux: &'a [u8], initrd: &'a [u8]) -> UkiSections<'a> {
         UkiSections {
@@ -273,6 +281,11 @@ mod tests {
         let error = assemble(&stub_file(0x14c), &sections).unwrap_err().to_string();
         assert!(error.contains("neither x86-64 nor arm64"));
         assert!(assemble(&stub_file(0x8664), &example(b"ELF", b"")).is_err());
+        let mut wide = stub_file(0x8664);
+        // The optional header begins at 0x58.
+        wide[0x58 + FILE_ALIGNMENT..][..4].copy_from_slice(&(32_u32 << 20).to_le_bytes());
+        let error = assemble(&wide, &sections).unwrap_err().to_string();
+        assert!(error.contains("above 64 KiB"), "{error}");
     }
 
     proptest::proptest! {
