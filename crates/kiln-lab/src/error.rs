@@ -82,6 +82,14 @@ pub enum Error {
         /// What it wrote.
         text: String,
     },
+    /// A log of a disk's writes is damaged.
+    #[error("{} is no usable log of writes: {source}", path.display())]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// An environment variable that the tests need is not set.
     #[error("{variable} is not set")]
     Unset {

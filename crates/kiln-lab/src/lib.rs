@@ -6,7 +6,7 @@
 //!
 //! It must never be linked into the product, and never reuse the product's own readers and writers
 //! to judge the product: a fault on both sides would cancel out. That is why [`oci`] writes its
-//! archive by hand.
+//! archive by hand. The one exception is [`replay`], which says why.
 
 pub mod cache;
 pub mod debian;
@@ -15,6 +15,8 @@ pub mod ledger;
 pub mod oci;
 pub mod oracle;
 pub mod product;
+pub mod registry;
+pub mod replay;
 pub mod screen;
 pub mod virtual_machine;
 pub mod work;
@@ -23,5 +25,6 @@ pub use cache::Cache;
 pub use error::{Error, Failure};
 pub use oracle::Oracle;
 pub use product::Product;
+pub use registry::Registry;
 pub use virtual_machine::{CommandOutput, VirtualMachine};
 pub use work::WorkDirectory;

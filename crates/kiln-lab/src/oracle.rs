@@ -5,22 +5,28 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
+use crate::CommandOutput;
 use crate::error::Error;
 
 /// The Debian package of each tool that Kiln's tests ask.
 const PACKAGES: &[(&str, &str)] = &[
+    ("aarch64-linux-gnu-objcopy", "binutils-aarch64-linux-gnu"),
     ("cpio", "cpio"),
+    ("debugfs", "e2fsprogs"),
     ("dump.erofs", "erofs-utils"),
+    ("e2fsck", "e2fsprogs"),
     ("fsck.erofs", "erofs-utils"),
     ("mkfs.erofs", "erofs-utils"),
     ("fsck.fat", "dosfstools"),
     ("mcopy", "mtools"),
     ("mdir", "mtools"),
     ("mmdebstrap", "mmdebstrap"),
+    ("openssl", "openssl"),
     ("qemu-img", "qemu-utils"),
     ("qemu-io", "qemu-utils"),
+    ("sbsign", "sbsigntool"),
     ("sbverify", "sbsigntool"),
     ("sgdisk", "gdisk"),
     ("skopeo", "skopeo"),
@@ -80,6 +86,38 @@ impl Oracle {
     /// # Errors
     /// When the tool is missing, cannot be started, or ends with another status than 0.
     pub fn run(&self) -> Result<String, Error> {
+        let result = self.output()?;
+        let text = String::from_utf8_lossy(&result.stdout).into_owned();
+        if result.status.success() {
+            return Ok(text);
+        }
+        Err(Error::Tool {
+            command: self.command_line(),
+            status: result.status.to_string(),
+            output: text + &String::from_utf8_lossy(&result.stderr),
+        })
+    }
+
+    /// Runs a tool whose exit status is its answer; returns that and all that it wrote, standard
+    /// output first.
+    ///
+    /// # Errors
+    /// When the tool is missing, cannot be started, or is ended by a signal.
+    pub fn outcome(&self) -> Result<CommandOutput, Error> {
+        let result = self.output()?;
+        let text = String::from_utf8_lossy(&result.stdout).into_owned()
+            + &String::from_utf8_lossy(&result.stderr);
+        match result.status.code() {
+            Some(status) => Ok(CommandOutput { status, text }),
+            None => Err(Error::Tool {
+                command: self.command_line(),
+                status: result.status.to_string(),
+                output: text,
+            }),
+        }
+    }
+
+    fn output(&self) -> Result<Output, Error> {
         self.require()?;
         let mut command = Command::new(&self.program);
         command
@@ -91,18 +129,7 @@ impl Oracle {
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
-        let result = command
-            .output()
-            .map_err(|source| Error::Start { program: self.program.clone(), source })?;
-        let text = String::from_utf8_lossy(&result.stdout).into_owned();
-        if result.status.success() {
-            return Ok(text);
-        }
-        Err(Error::Tool {
-            command: self.command_line(),
-            status: result.status.to_string(),
-            output: text + &String::from_utf8_lossy(&result.stderr),
-        })
+        command.output().map_err(|source| Error::Start { program: self.program.clone(), source })
     }
 
     /// Checks that the tool is installed.

@@ -1,4 +1,8 @@
-//! An oracle that cannot be asked must fail the test that asks it, with a remedy.
+//! An oracle that cannot be asked must fail the test that asks it, with a remedy; and the oracles
+//! that need no machine.
+
+mod registry_speaks;
+mod skopeo;
 
 use kiln_lab::{Error, Oracle};
 

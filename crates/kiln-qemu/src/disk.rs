@@ -76,6 +76,7 @@ pub struct Disk {
     ephemeral: bool,
     unsafe_cache: bool,
     read_only: bool,
+    log: Option<PathBuf>,
 }
 
 impl Disk {
@@ -90,6 +91,7 @@ impl Disk {
             ephemeral: false,
             unsafe_cache: false,
             read_only: false,
+            log: None,
         }
     }
 
@@ -150,14 +152,34 @@ impl Disk {
         self
     }
 
+    /// Keeps a record of all writes, flushes and discards in this file, which must exist; what is in
+    /// it is overwritten. The guest's flushes are recorded and go no further, so the disk itself is
+    /// as safe as with [`unsafe_cache`](Disk::unsafe_cache).
+    #[must_use]
+    pub fn record_writes(mut self, log: impl Into<PathBuf>) -> Self {
+        self.log = Some(log.into());
+        self
+    }
+
     /// The arguments for the disk with this number.
     pub(crate) fn arguments(&self, number: usize) -> Vec<String> {
-        let mut drive = format!(
-            "if=none,id=disk{number},format={},file={},discard=unmap,cache={}",
-            self.format,
-            escape(&self.path),
-            if self.unsafe_cache || self.ephemeral { "unsafe" } else { "writeback" }
-        );
+        let mut drive = match &self.log {
+            None => format!(
+                "if=none,id=disk{number},format={},file={},discard=unmap,cache={}",
+                self.format,
+                escape(&self.path),
+                if self.unsafe_cache || self.ephemeral { "unsafe" } else { "writeback" }
+            ),
+            // Flushes must reach the recorder and may end there: hence the caching of each node.
+            Some(log) => format!(
+                "if=none,id=disk{number},driver=blklogwrites,cache=writeback,discard=unmap,\
+                 file.driver={},file.cache.no-flush=on,file.file.driver=file,file.file.filename={},\
+                 log.driver=raw,log.cache.no-flush=on,log.file.driver=file,log.file.filename={}",
+                self.format,
+                escape(&self.path),
+                escape(log),
+            ),
+        };
         if self.ephemeral {
             drive.push_str(",snapshot=on");
         }
@@ -272,6 +294,15 @@ mod tests {
                  snapshot=on \
                  -device virtio-blk-pci,drive=disk0,bootindex=1,\
                  logical_block_size=4096,physical_block_size=4096",
+            ),
+            (
+                raw.clone().record_writes("/l"),
+                "-drive if=none,id=disk0,driver=blklogwrites,cache=writeback,discard=unmap,\
+                 file.driver=raw,file.cache.no-flush=on,file.file.driver=file,\
+                 file.file.filename=/d/a,,b.raw,log.driver=raw,log.cache.no-flush=on,\
+                 log.file.driver=file,log.file.filename=/l \
+                 -device virtio-blk-pci,drive=disk0,bootindex=1,\
+                 logical_block_size=512,physical_block_size=512",
             ),
             (
                 Disk::new("/d/x", DiskFormat::Qcow2).interface(DiskInterface::Nvme).read_only(true),
