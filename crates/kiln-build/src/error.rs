@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::advice;
+
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,6 +39,15 @@ pub enum Error {
     #[error("cannot read {path}")]
     Read {
         /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The tar of a file tree could not be opened.
+    #[error("cannot open archive {path}")]
+    OpenArchive {
+        /// The archive.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -105,6 +116,19 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// No program that builds container images is installed.
+    #[error("a Containerfile needs buildah, podman or docker, and none of them is installed")]
+    NoBuilder,
+    /// A builder did not make an image of a Containerfile.
+    #[error("{builder} cannot build {path}: {reason}")]
+    Containerfile {
+        /// The program.
+        builder: &'static str,
+        /// The Containerfile.
+        path: PathBuf,
+        /// What is wrong, with the builder's last words.
+        reason: String,
+    },
     /// A distribution's packages did not become an image.
     #[error("cannot bootstrap: {reason}")]
     Bootstrap {
@@ -126,7 +150,9 @@ impl Error {
         Self::Read { path: path.to_owned(), source }
     }
 
-    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
+    /// The error of a file that cannot be written, for those who give a [`Place`](crate::Place).
+    #[must_use]
+    pub fn write(path: &Path, source: std::io::Error) -> Self {
         Self::Write { path: path.to_owned(), source }
     }
 
@@ -138,18 +164,16 @@ impl Error {
     /// What to do next, where there is something to do.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Source(error) => error.hint(),
-            Self::Tree(error) => error.hint(),
+        let own = || match self {
+            // A layer that breaks while it is merged: the reader below knows better than the merge.
+            Self::Tree(error) => advice::of_image(error).or_else(|| advice::of_tree(error)),
+            Self::Source(error) => advice::of_registry(error),
             Self::Erofs(error) => error.hint(),
             Self::Verity(error) => error.hint(),
             Self::Boot(error) => error.hint(),
             Self::Disk(error) => error.hint(),
             Self::Media(error) => error.hint(),
             Self::Release(error) => error.hint(),
-            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some space or choose another folder with `-o`".into())
-            }
             Self::SlotTooSmall { .. } => {
                 Some("give more with `--slot-size`, or a stronger codec with `--compress`".into())
             }
@@ -157,13 +181,89 @@ impl Error {
                 "give a folder with `kiln` and `kiln-init` for that architecture with `--runtime`"
                     .into(),
             ),
+            Self::Layer { .. } => Some("change that path in the image and build it again".into()),
+            Self::User { .. } => {
+                Some("choose another `--user`, or change the accounts of the image".into())
+            }
             Self::Name { what, .. } => Some(format!("choose one with `--{what}`")),
             Self::MissingTool { tool, .. } => Some(format!("install {tool}")),
+            Self::NoBuilder => Some(
+                "install one of them, for instance the package buildah of Debian, Fedora or \
+                 openSUSE; or give a SOURCE that was built elsewhere"
+                    .into(),
+            ),
+            Self::Containerfile { builder, .. } => {
+                Some(format!("`-v` shows all that {builder} says"))
+            }
+            Self::Bootstrap { .. } => {
+                Some("check suite, packages and network; `-o` must name a new folder".into())
+            }
             Self::Inspect { .. } => Some(
                 "give a raw or qcow2 disk, a root image (NAME.root) or a boot file (NAME.efi)"
                     .into(),
             ),
-            _ => None,
+            Self::Read { .. }
+            | Self::OpenArchive { .. }
+            | Self::Write { .. }
+            | Self::Contents(_) => None,
+        };
+        // Every crate below can be the first to find the disk full; the advice is one.
+        advice::of_space(self).or_else(own).or_else(|| advice::advice(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::Error;
+
+    #[test]
+    fn a_full_disk_and_a_missing_file_have_remedies() {
+        for (kind, expected) in [
+            (ErrorKind::StorageFull, "-o"),
+            (ErrorKind::FileTooLarge, "-o"),
+            (ErrorKind::NotFound, "typing"),
+            (ErrorKind::PermissionDenied, "user who may"),
+        ] {
+            for error in [
+                Error::write("out".as_ref(), kind.into()),
+                Error::read("in".as_ref(), kind.into()),
+                Error::Contents(kind.into()),
+            ] {
+                let hint = error.hint().unwrap_or_default();
+                assert!(hint.contains(expected), "{error}: {hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn limits_name_their_flags() {
+        let limit = |what| {
+            Error::Tree(kiln_tree::Error::Limit {
+                origin: "layer x".into(),
+                path: "a".into(),
+                what,
+                limit: 1,
+            })
+        };
+        for (what, flag) in [
+            ("entries", "--max-entries"),
+            ("bytes of a path", "--max-path-length"),
+            ("bytes of files", "--max-total-size"),
+            ("bytes of one file", "--max-file-size"),
+        ] {
+            assert!(limit(what).hint().unwrap().contains(flag), "{what}");
+        }
+        let ratio = || kiln_registry::Error::Ratio { location: "a".into(), limit: 1, ratio: 1 };
+        let inside = Error::Tree(kiln_tree::Error::Read {
+            layer: "x".into(),
+            offset: 0,
+            path: String::new(),
+            source: std::io::Error::other(ratio()),
+        });
+        for error in [inside, Error::Source(ratio())] {
+            assert!(error.hint().unwrap().contains("--max-ratio"), "{error}");
         }
     }
 }

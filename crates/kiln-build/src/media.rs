@@ -12,15 +12,20 @@ use kiln_disk::layout::{self, BuildOptions as LayoutOptions};
 use kiln_disk::{Guid, PartitionEntry};
 use kiln_media::{Content, DiskPlan, Piece, Qcow2Options, write_qcow2, write_raw};
 
+use crate::assemble::identifier;
 use crate::output::Outputs;
-use crate::pipeline::identifier;
-use crate::{BuildOptions, Error, format_size};
+use crate::watch::growing;
+use crate::{BuildOptions, Error, Progress, format_size};
 
 /// Label of the ESP's file system: 11 bytes, padded (FAT specification, BS_VolLab).
 const ESP_LABEL: &[u8; 11] = b"KILN-ESP   ";
 
 /// systemd-boot's configuration. No `default` line: the newest good entry must win by itself.
 const LOADER_CONFIGURATION: &str = "timeout 0\nconsole-mode keep\neditor no\n";
+
+/// Where the ESP keeps the facts of the release that the disk was made with. Later releases are
+/// written down by the machine itself.
+const DELIVERED_FACTS: &str = "EFI/kiln/release.json";
 
 /// Virtual size of a qcow2 disk in bytes: room for both slots, recovery and a few GiB of state.
 /// The file holds only what is written.
@@ -35,6 +40,8 @@ pub(crate) struct DiskContents<'a> {
     /// The loader's suffix in names of UEFI: `x64`, `aa64`.
     pub(crate) efi_suffix: &'a str,
     pub(crate) loader: &'a [u8],
+    /// `release.json`, which tells the machine what it was delivered with.
+    pub(crate) facts: &'a [u8],
     /// The root image with its hash tree.
     pub(crate) root: &'a File,
     /// Its length in bytes.
@@ -49,6 +56,7 @@ pub(crate) fn write(
     name: &str,
     contents: &DiskContents<'_>,
     options: &BuildOptions,
+    progress: &mut dyn Progress,
 ) -> Result<(), Error> {
     if !options.formats.raw && !options.formats.qcow2 {
         return Ok(());
@@ -58,7 +66,7 @@ pub(crate) fn write(
     let raw = if options.formats.raw {
         outputs.create(&format!("{name}.raw"))?
     } else {
-        outputs.spool()?
+        outputs.unnamed()?
     };
     let esp = placed(&table, layout::ESP)?;
     let loader_path = loader_path(contents.efi_suffix);
@@ -66,6 +74,7 @@ pub(crate) fn write(
         FatFile { path: &loader_path, bytes: contents.loader },
         FatFile { path: "loader/loader.conf", bytes: LOADER_CONFIGURATION.as_bytes() },
         FatFile { path: &contents.boot_path, bytes: contents.boot_file },
+        FatFile { path: DELIVERED_FACTS, bytes: contents.facts },
     ];
     let esp_chunks = format_filesystem(
         esp.length(table.sector_size),
@@ -85,7 +94,9 @@ pub(crate) fn write(
         ],
         table,
     };
-    let length = write_raw(&raw, &plan)?;
+    let written = contents.root_length
+        + [contents.loader, contents.boot_file].map(|bytes| bytes.len() as u64).iter().sum::<u64>();
+    let length = growing(&raw, written, progress, || write_raw(&raw, &plan))?;
     if options.formats.qcow2 {
         let file = outputs.create(&format!("{name}.qcow2"))?;
         let qcow2 = Qcow2Options {
@@ -93,7 +104,7 @@ pub(crate) fn write(
             compression: None,
             threads: options.threads,
         };
-        write_qcow2(&raw, &file, &qcow2)?;
+        growing(&file, written, progress, || write_qcow2(&raw, &file, &qcow2))?;
     }
     Ok(())
 }

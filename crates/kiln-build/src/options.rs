@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 use kiln_erofs::Codec;
 use kiln_registry::{Options as RegistryOptions, Source};
+pub use kiln_tree::Limits as TreeLimits;
+
+pub use crate::containerfile::{Builder, Containerfile};
 
 pub use kiln_boot::modules::sets::ModuleSet;
 
@@ -30,13 +33,31 @@ pub struct User {
     pub ssh_keys: Vec<String>,
 }
 
+/// How a source is read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// Platform, credentials and the bounds of images.
+    pub registry: RegistryOptions,
+    /// The bounds of trees.
+    pub limits: TreeLimits,
+}
+
+/// What a build begins with.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An image or a file tree that is there.
+    Source(Source),
+    /// An image that has to be built first.
+    Containerfile(Containerfile),
+}
+
 /// Everything that a build needs to know.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
     /// Where the tree comes from.
-    pub source: Source,
-    /// How the source is read: platform, limits, credentials.
-    pub registry: RegistryOptions,
+    pub input: Input,
+    /// How it is read.
+    pub reading: ReadOptions,
     /// The folder for the results.
     pub output: PathBuf,
     /// Which media to write.

@@ -6,11 +6,17 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
-use kiln_registry::{Options, Source};
-use kiln_tree::{ContentStore, LayerMerge, Limits, Tree, lone_os_tar, read_directory};
+use kiln_registry::{Image, Options, Source};
+use kiln_tree::{ContentStore, LayerMerge, Tree, lone_os_tar, read_directory};
 
-use crate::{Error, Progress};
+use crate::watch::{CountFiles, Shared};
+use crate::{Error, Progress, ReadOptions, Step, Unit};
+
+/// Layers downloaded at once: registries serve one connection slowly and many reluctantly.
+const CONNECTIONS: usize = 4;
 
 /// Bytes read from a tar file at once; large enough that system calls do not show.
 const READ_AHEAD: usize = 1 << 20;
@@ -35,7 +41,7 @@ pub(crate) struct Loaded {
 /// The source cannot be opened, or what it holds makes no tree.
 pub fn load_tree(
     source: &Source,
-    options: &Options,
+    options: &ReadOptions,
     store: &mut dyn ContentStore,
     progress: &mut dyn Progress,
 ) -> Result<Tree, Error> {
@@ -45,44 +51,96 @@ pub fn load_tree(
 /// Reads the source; contents go to `store`.
 pub(crate) fn load(
     source: &Source,
-    options: &Options,
+    options: &ReadOptions,
     store: &mut dyn ContentStore,
     progress: &mut dyn Progress,
 ) -> Result<Loaded, Error> {
-    let mut loaded = match source {
-        Source::Directory(path) => {
-            let tree = read_directory(path, store, Limits::default())?;
-            plain(tree, options, path)
+    let image = match source {
+        Source::Directory(_) | Source::Tar(_) => None,
+        _ => Some(kiln_registry::open(source, &options.registry)?),
+    };
+    if let (Some(image), Source::Registry(_) | Source::ShortName(_)) = (&image, source) {
+        progress.step(Step::Fetch);
+        fetch(image, progress)?;
+    }
+    progress.step(Step::Read);
+    progress.expect(Unit::Files, None);
+    let progress = Shared::new(progress);
+    let store = &mut CountFiles::new(store, &progress);
+    let mut loaded = match (source, image) {
+        (Source::Directory(path), _) => {
+            plain(read_directory(path, store, options.limits)?, &options.registry, path)
         }
-        Source::Tar(path) => {
-            let mut merge = LayerMerge::new(store, Limits::default());
-            merge.layer(&path.display().to_string(), &mut || {
-                let file = File::open(path)?;
-                Ok(Box::new(BufReader::with_capacity(READ_AHEAD, file)) as Box<dyn Read>)
-            })?;
-            plain(merge.finish()?, options, path)
+        (Source::Tar(path), _) => plain(load_tar(path, options, store)?, &options.registry, path),
+        (_, Some(image)) => load_image(&image, options, store, &progress)?,
+        (_, None) => {
+            return Err(kiln_registry::Error::NotAnImage { given: source.to_string() }.into());
         }
-        _ => load_image(source, options, store, progress)?,
     };
     if let Some(content) = lone_os_tar(&loaded.tree) {
         progress.detail("the image holds only /os.tar, which is the tree");
         let inner = store.read(content).map_err(Error::Contents)?;
-        let mut merge = LayerMerge::new(store, Limits::default());
+        let mut merge = LayerMerge::new(store, options.limits);
         merge.layer("/os.tar", &mut || Ok(Box::new(inner.as_slice()) as Box<dyn Read>))?;
         loaded.tree = merge.finish()?;
     }
     Ok(loaded)
 }
 
-fn load_image(
-    source: &Source,
-    options: &Options,
+/// Brings all layers here. Whole layers count, because only the connection knows more.
+fn fetch(image: &Image, progress: &mut dyn Progress) -> Result<(), Error> {
+    let total = image.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
+    progress.expect(Unit::Bytes, Some(total));
+    let next = AtomicUsize::new(0);
+    let (report, reports) = channel();
+    let work = |report: Sender<Result<u64, kiln_registry::Error>>| {
+        while let Some(layer) = image.layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut alone = image.clone();
+            alone.layers = vec![layer.clone()];
+            // After a failure nobody listens any more, and the other downloads end with their layer.
+            if report.send(alone.fetch(1).map(|()| layer.size)).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS.min(image.layers.len()) {
+            let report = report.clone();
+            scope.spawn(|| work(report));
+        }
+        drop(report);
+        let mut done = 0_u64;
+        for size in reports {
+            done = done.saturating_add(size?);
+            progress.advance(done);
+        }
+        Ok(())
+    })
+}
+
+fn load_tar(
+    path: &Path,
+    options: &ReadOptions,
     store: &mut dyn ContentStore,
-    progress: &mut dyn Progress,
+) -> Result<Tree, Error> {
+    // Opened here once, so that a missing file is not told as the trouble of a layer.
+    File::open(path).map_err(|source| Error::OpenArchive { path: path.to_owned(), source })?;
+    let mut merge = LayerMerge::new(store, options.limits);
+    merge.layer(&path.display().to_string(), &mut || {
+        let file = File::open(path)?;
+        Ok(Box::new(BufReader::with_capacity(READ_AHEAD, file)) as Box<dyn Read>)
+    })?;
+    Ok(merge.finish()?)
+}
+
+fn load_image(
+    image: &Image,
+    options: &ReadOptions,
+    store: &mut dyn ContentStore,
+    progress: &Shared<'_>,
 ) -> Result<Loaded, Error> {
-    let image = kiln_registry::open(source, options)?;
     progress.detail(&format!("image {}", image.manifest_digest));
-    let mut merge = LayerMerge::new(store, Limits::default());
+    let mut merge = LayerMerge::new(store, options.limits);
     for (index, layer) in image.layers.iter().enumerate().rev() {
         progress.detail(&format!("layer {} of {}", index + 1, image.layers.len()));
         merge.layer(&layer.digest.to_string(), &mut || {

@@ -65,6 +65,18 @@ const CASES: &[Case] = &[
         |image| image.file("root/.aws/credentials", b"[default]"),
         Some("/root/.aws/credentials"),
     ),
+    (
+        "empty-password",
+        |image| image.file("etc/shadow", b"root::1::::::\nkiln:$6$salt$hash:1::::::\n"),
+        Some("/etc/shadow"),
+    ),
+    (
+        "empty-password",
+        |image| {
+            image.file("etc/passwd", b"kiln:x:1:1::/:/bin/sh\nguest::2:2::/:/usr/sbin/nologin\n");
+        },
+        Some("/etc/passwd"),
+    ),
     ("setuid-file", |image| image.with_mode("usr/bin/tool", 0o4755), Some("/usr/bin/tool")),
     ("setuid-file", |image| image.with_mode("opt/su", 0o2755), Some("/opt/su")),
     ("no-login", |image| image.file("etc/shadow", b"root:*:1:\nkiln:!$6$salt$hash:1:\n"), None),
@@ -118,7 +130,7 @@ fn every_rule_has_a_bad_image() {
 
 #[test]
 fn what_is_right_in_another_way_is_not_reported() {
-    let cases: [(&str, Edit); 5] = [
+    let cases: [(&str, Edit); 6] = [
         ("SELinux labels", |image| {
             image.file("etc/selinux/targeted/policy/policy.33", b"policy");
             image.label("etc/passwd", "system_u:object_r:passwd_file_t:s0");
@@ -135,6 +147,10 @@ fn what_is_right_in_another_way_is_not_reported() {
             image.remove("usr/lib/systemd/systemd");
             image.file("usr/bin/busybox", b"init");
             image.link("sbin/init", "/usr/bin/busybox");
+        }),
+        ("locked accounts, comments of NIS and damaged lines", |image| {
+            let text = b"root:*:1:\nkiln:$6$salt$hash:1:\na:!:\nb:!!:\n+\n\nlonely\n:nameless:\n";
+            image.file("etc/shadow", text);
         }),
         ("a link to the machine's own identity", |image| {
             image.link("var/lib/dbus/machine-id", "/etc/machine-id");

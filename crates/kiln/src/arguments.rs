@@ -6,9 +6,20 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{bootstrap, build, completion, inspect, lint, manual, run};
 
+const EXAMPLES: &str = "\
+Examples:
+  kiln bootstrap debian trixie -o oci:base
+  kiln lint oci:base
+  kiln build oci:base -o out --user admin --ssh-key ~/.ssh/id_ed25519.pub
+  kiln inspect out/debian.raw
+  kiln run out/debian.raw --forward 2222:22
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `lint` found something.";
+
 /// Fires a container image into an operating system that does not change
 #[derive(Debug, Parser)]
-#[command(name = "kiln", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "kiln", version, disable_help_subcommand = true,
+          after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Print nothing but warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -29,4 +40,33 @@ pub(crate) enum Verb {
     Inspect(inspect::InspectArguments),
     Completion(completion::CompletionArguments),
     Manual(manual::ManualArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::Arguments;
+
+    fn check(command: &mut Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        let help = command.render_long_help().to_string();
+        let examples = help.split("\nExamples:\n").nth(1).unwrap_or_default();
+        let first = examples.lines().next().unwrap_or_default();
+        assert!(first.starts_with("  kiln "), "{path} has no examples:\n{help}");
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{path} {argument}: no help");
+        }
+        for verb in command.get_subcommands_mut() {
+            check(verb, &path);
+        }
+    }
+
+    #[test]
+    fn every_verb_has_examples_and_every_argument_a_help() {
+        let mut command = Arguments::command();
+        command.build();
+        command.clone().debug_assert();
+        check(&mut command, "");
+    }
 }

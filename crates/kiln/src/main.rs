@@ -1,11 +1,14 @@
 //! The command line of Kiln.
 //!
 //! Here the process is set up and errors become exit codes; each verb is a file of `commands`, and
-//! what the verbs do lives in the crates below. Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! what the verbs do lives in the crates below. Exit codes stand in `exit`.
 
 mod arguments;
 mod commands;
+mod exit;
+mod options;
 mod progress;
+mod reference;
 mod render;
 
 use std::process::ExitCode;

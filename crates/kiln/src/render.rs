@@ -9,18 +9,47 @@ use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-/// Why a verb failed, with what to do next.
+use crate::exit;
+
+/// Why a verb failed, with what to do next. There is no failure without it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: Box<dyn Error>,
-    hint: Option<String>,
+    hint: String,
 }
+
+/// What is left to say when nothing below knows what to do.
+const LAST_RESORT: &str = "try again with `-v`; if it stays, report it with these lines";
 
 impl Failure {
     /// A failure that has no cause below it.
-    pub(crate) fn new(message: impl Into<String>, hint: Option<&str>) -> Self {
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         let error: Box<dyn Error + Send + Sync> = message.into().into();
-        Self { error, hint: hint.map(str::to_owned) }
+        Self { error, hint: hint.into() }
+    }
+
+    /// A refusal of the operating system.
+    pub(crate) fn system(message: impl Into<String>, source: std::io::Error) -> Self {
+        Refused { message: message.into(), source }.into()
+    }
+
+    fn with(error: impl Error + 'static, hint: Option<String>) -> Self {
+        let hint = hint.or_else(|| kiln_build::advice(&error));
+        Self { hint: hint.unwrap_or_else(|| LAST_RESORT.into()), error: Box::new(error) }
+    }
+}
+
+/// What was tried, and what the operating system said.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Refused {
+    message: String,
+    source: std::io::Error,
+}
+
+impl From<Refused> for Failure {
+    fn from(error: Refused) -> Self {
+        Self::with(error, None)
     }
 }
 
@@ -30,13 +59,13 @@ macro_rules! failure_from {
         $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
                 let hint = error.hint();
-                Self { error: Box::new(error), hint }
+                Self::with(error, hint)
             }
         })+
     };
 }
 
-failure_from!(kiln_build::Error, kiln_lint::Error, kiln_qemu::Error, kiln_registry::Error);
+failure_from!(kiln_build::Error, kiln_lint::Error, kiln_qemu::Error);
 
 /// Prints a failure; the process ends with what this returns.
 pub(crate) fn failure(failure: &Failure) -> ExitCode {
@@ -52,11 +81,9 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
         said = message;
         cause = error.source();
     }
-    if let Some(hint) = &failure.hint {
-        text.push_str(&format!("\n{} {hint}\n", label("hint:", "36")));
-    }
+    text.push_str(&format!("\n{} {}\n", label("hint:", "36"), failure.hint));
     write_message(&text);
-    ExitCode::FAILURE
+    ExitCode::from(exit::FAILED)
 }
 
 /// Prints one warning.
@@ -74,7 +101,7 @@ pub(crate) fn data(text: &str) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write to standard output: {error}"), None))
+            Err(Failure::system("cannot write to standard output", error))
         }
         _ => Ok(()),
     }

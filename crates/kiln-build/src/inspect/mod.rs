@@ -160,7 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn try_bytes(bytes: Vec<u8>) -> Result<Contents, String> {
-        inspect_device(&MemoryDevice::new(bytes, 512).unwrap(), 3)
+        inspect_device(&MemoryDevice::new(&bytes, 512).unwrap(), 3)
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod clean;
 mod edit;
+mod late_modules;
 mod mounts;
 mod units;
 mod users;
@@ -18,6 +19,7 @@ mod var;
 use kiln_tree::{ContentStore, Tree};
 
 pub(crate) use edit::Editor;
+pub(crate) use late_modules::add_late_modules;
 
 use crate::{Error, User};
 

@@ -1,4 +1,4 @@
-//! Whether anybody could log in.
+//! Whether anybody could log in, and whether everybody could.
 
 use crate::Error;
 use crate::image::Image;
@@ -19,6 +19,36 @@ pub(super) const NO_LOGIN: Rule = Rule {
           the image",
     check: no_login,
 };
+
+pub(super) const EMPTY_PASSWORD: Rule = Rule {
+    id: "empty-password",
+    severity: Severity::Error,
+    threshold: Threshold::Any,
+    reason: "an account whose password field is empty lets anyone in who reaches a console, and over \
+             the network where a service permits empty passwords",
+    fix: "lock it with passwd -l NAME in the image, or give it a key or a hash with --user",
+    check: empty_password,
+};
+
+/// Every account without a password, by the file that says so (shadow(5), passwd(5)).
+///
+/// The shell does not matter: `su`, file servers and web logins ask the same field. A line without a
+/// second field is damaged and not open, as libc passes it over.
+fn empty_password(image: &Image<'_>, _: u64) -> Result<Vec<Fault>, Error> {
+    let mut faults = Vec::new();
+    for path in ["etc/passwd", "etc/shadow"] {
+        for line in image.text(path)?.lines() {
+            let mut fields = line.split(':');
+            let (Some(name), Some(password)) = (fields.next(), fields.next()) else { continue };
+            if !name.is_empty() && password.is_empty() {
+                let name = name.escape_debug();
+                let message = format!("the account `{name}` needs no password");
+                faults.push(Fault::at(path.as_bytes(), message));
+            }
+        }
+    }
+    Ok(faults)
+}
 
 fn no_login(image: &Image<'_>, _: u64) -> Result<Vec<Fault>, Error> {
     let passwd = image.text("etc/passwd")?;

@@ -23,6 +23,7 @@ pub static RULES: &[Rule] = &[
     secrets::SSH_HOST_KEYS,
     secrets::MACHINE_ID,
     secrets::BAKED_SECRETS,
+    login::EMPTY_PASSWORD,
     security::SETUID_FILE,
     login::NO_LOGIN,
     hidden::HIDDEN_VAR,

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use kiln_build::bootstrap::{BootstrapOptions, bootstrap};
 use kiln_registry::{Platform, Source};
 
+use crate::options::parse_source;
 use crate::progress::Lines;
 use crate::render::{self, Failure};
 
@@ -36,7 +37,7 @@ struct DebianArguments {
     /// The suite, such as trixie or stable
     suite: String,
     /// Where the image goes: oci:DIR, a folder that does not exist yet
-    #[arg(short, long, value_name = "oci:DIR")]
+    #[arg(short, long, value_name = "oci:DIR", value_parser = parse_source)]
     output: Source,
     /// A package to add; one named linux-image-… replaces the default kernel
     #[arg(long = "package", value_name = "NAME")]
@@ -84,7 +85,7 @@ fn output(source: &Source) -> Result<PathBuf, Failure> {
         Source::OciLayout { path, reference: None } => Ok(path.clone()),
         _ => Err(Failure::new(
             format!("`{source}` is no place for a new image"),
-            Some("give a folder as `-o oci:DIR`"),
+            "give a folder as `-o oci:DIR`",
         )),
     }
 }

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use kiln_build::{BuildOptions, Built, Formats, ModuleSet, User, format_size, parse_size};
+use kiln_build::{BuildOptions, Built, Formats, Input, ModuleSet, ReadOptions, parse_size};
 use kiln_erofs::Codec;
-use kiln_registry::{Options as RegistryOptions, Platform, Source};
+use kiln_registry::Source;
 
+use crate::options::containerfile::ContainerfileArguments;
+use crate::options::limits::LimitArguments;
+use crate::options::parse_source;
+use crate::options::registry::RegistryArguments;
+use crate::options::users::UserArguments;
 use crate::progress::Lines;
 use crate::render::{self, Failure};
-
-/// Largest password or key file that is read, in bytes.
-const SECRET_MAX: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Sources:
@@ -23,6 +25,7 @@ Examples:
   kiln build oci-archive:edge.tar -o out
   kiln build docker://registry.example/edge:13 -o out -f raw,qcow2 --compress zstd:9
   kiln build oci:edge --platform linux/arm64 --runtime runtime-arm64 -o out
+  kiln build --containerfile Containerfile --build-arg RELEASE=13 -o out
   kiln build dir:rootfs -o out --user admin --ssh-key ~/.ssh/id_ed25519.pub";
 
 /// Make an operating system from a container image
@@ -33,8 +36,9 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BuildArguments {
-    /// Where the image comes from
-    source: Source,
+    /// Where the image comes from; see Sources below
+    #[arg(required_unless_present = "file", conflicts_with = "file", value_parser = parse_source)]
+    source: Option<Source>,
     /// The folder for the results; made if missing
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -50,9 +54,6 @@ pub(crate) struct BuildArguments {
     /// The number that alone decides which release is newer [default: when the image was created]
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
-    /// The platform to choose from a multi-platform image [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<Platform>,
     /// How files are compressed: none, lz4, lz4hc[:LEVEL] or zstd[:LEVEL]
     #[arg(long, value_name = "CODEC", default_value = "lz4")]
     compress: Codec,
@@ -75,26 +76,25 @@ pub(crate) struct BuildArguments {
     #[arg(long = "module", value_name = "NAME")]
     extra_modules: Vec<String>,
     /// An image that brings boot stub and loader, for images that have none
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
     boot_files: Option<Source>,
     /// A folder with Kiln's own static binaries for the image's architecture
     #[arg(long, value_name = "DIR")]
     runtime: Option<PathBuf>,
-    /// A login to add; a following --password-file or --ssh-key belongs to it
-    #[arg(long = "user", value_name = "NAME")]
-    users: Vec<String>,
-    /// A file with the password of the user, or its crypt hash; one for each --user, in order
-    #[arg(long = "password-file", value_name = "FILE", requires = "users")]
-    password_files: Vec<PathBuf>,
-    /// A file with public SSH keys for every --user
-    #[arg(long = "ssh-key", value_name = "FILE", requires = "users")]
-    ssh_keys: Vec<PathBuf>,
     /// Threads for compression and hashing [default: one a processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    users: UserArguments,
+    #[command(flatten)]
+    containerfile: ContainerfileArguments,
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 /// A disk to write.
@@ -144,18 +144,26 @@ pub(crate) fn run(
 }
 
 fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
-    let users = users(&arguments)?;
-    let mut registry = RegistryOptions::from_environment();
-    if let Some(platform) = arguments.platform {
-        registry.platform = platform;
-    }
+    let users = arguments.users.users()?;
+    let sources: Vec<&Source> = arguments.source.iter().chain(&arguments.boot_files).collect();
+    let registry = arguments.registry.options(&sources)?;
+    let mut reading = ReadOptions { registry, ..ReadOptions::default() };
+    arguments.limits.apply(&mut reading);
+    let containerfile = arguments.containerfile.containerfile(arguments.registry.platform);
+    let input = match (arguments.source, containerfile) {
+        (Some(source), _) => Input::Source(source),
+        (None, Some(containerfile)) => Input::Containerfile(containerfile),
+        (None, None) => {
+            return Err(Failure::new("there is nothing to build", "give a SOURCE"));
+        }
+    };
     let threads = match arguments.threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
     Ok(BuildOptions {
-        source: arguments.source,
-        registry,
+        input,
+        reading,
         output: arguments.output,
         formats: Formats {
             raw: arguments.format.contains(&Format::Raw),
@@ -180,43 +188,6 @@ fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
         users,
         threads,
     })
-}
-
-fn users(arguments: &BuildArguments) -> Result<Vec<User>, Failure> {
-    if arguments.password_files.len() > arguments.users.len() {
-        return Err(Failure::new(
-            format!(
-                "{} password files for {} users",
-                arguments.password_files.len(),
-                arguments.users.len()
-            ),
-            Some("give one --password-file for each --user, in the same order"),
-        ));
-    }
-    let mut ssh_keys = Vec::new();
-    for path in &arguments.ssh_keys {
-        let text = read_secret(path)?;
-        ssh_keys.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
-    }
-    let mut users = Vec::new();
-    for (index, name) in arguments.users.iter().enumerate() {
-        let password = match arguments.password_files.get(index) {
-            Some(path) => Some(read_secret(path)?.trim_end_matches(['\r', '\n']).to_owned()),
-            None => None,
-        };
-        users.push(User { name: name.clone(), password, ssh_keys: ssh_keys.clone() });
-    }
-    Ok(users)
-}
-
-fn read_secret(path: &std::path::Path) -> Result<String, Failure> {
-    let failure =
-        |reason: String| Failure::new(format!("cannot read {}: {reason}", path.display()), None);
-    let length = std::fs::metadata(path).map_err(|error| failure(error.to_string()))?.len();
-    if length > SECRET_MAX {
-        return Err(failure(format!("it has {}, a key or password is small", format_size(length))));
-    }
-    std::fs::read_to_string(path).map_err(|error| failure(error.to_string()))
 }
 
 fn to_json(built: &Built) -> serde_json::Value {

@@ -7,10 +7,15 @@ use clap::{Args, CommandFactory as _};
 use crate::arguments::Arguments;
 use crate::render::{self, Failure};
 
+const EXAMPLES: &str = "\
+Examples:
+  kiln completion bash > /etc/bash_completion.d/kiln
+  kiln completion zsh > /usr/local/share/zsh/site-functions/_kiln
+  kiln completion fish > ~/.config/fish/completions/kiln.fish";
+
 /// Print a completion script for a shell
-///
-/// Example: `kiln completion bash > /etc/bash_completion.d/kiln`
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionArguments {
     /// The shell
     shell: clap_complete::Shell,

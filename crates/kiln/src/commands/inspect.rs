@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<ExitCode, Failure> {
     let report = inspect::inspect(&arguments.file, arguments.directories)?;
     if arguments.json {
         let value = serde_json::to_value(&report)
-            .map_err(|error| Failure::new(format!("cannot write the report: {error}"), None))?;
+            .map_err(|error| Failure::system("cannot write the report", error.into()))?;
         render::json(&value)?;
     } else {
         render::data(&inspect::to_text(&report))?;

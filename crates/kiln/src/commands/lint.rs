@@ -5,12 +5,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use kiln_build::{Progress as _, Step, parse_size};
+use kiln_build::{ReadOptions, parse_size};
 use kiln_erofs::{Codec, Encoder, EncoderOptions};
 use kiln_lint::{Finding, RULES, Settings, Severity};
-use kiln_registry::{Options as RegistryOptions, Platform, Source};
+use kiln_registry::Source;
 use serde_json::{Value, json};
 
+use crate::exit;
+use crate::options::limits::LimitArguments;
+use crate::options::parse_source;
+use crate::options::registry::RegistryArguments;
 use crate::progress::Lines;
 use crate::render::{self, Failure};
 
@@ -21,7 +25,7 @@ Examples:
   kiln lint docker://registry.example/edge:13 --json
   kiln lint --list
 
-Exit codes: 0 nothing as bad as --deny, 1 such a finding or an error, 2 wrong usage.";
+Exit codes: 0 nothing as bad as --deny, 1 an error, 2 wrong usage, 3 such a finding.";
 
 /// Check a container image before it becomes an operating system
 ///
@@ -31,7 +35,7 @@ Exit codes: 0 nothing as bad as --deny, 1 such a finding or an error, 2 wrong us
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LintArguments {
     /// Where the image comes from; see `kiln build --help`
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present = "list", value_parser = parse_source)]
     source: Option<Source>,
     /// The lowest severity that makes the command fail
     #[arg(long, value_name = "SEVERITY", value_enum, default_value = "error")]
@@ -45,15 +49,16 @@ pub(crate) struct LintArguments {
     /// Limit of large-caches [default: 20MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_caches: Option<u64>,
-    /// The platform to choose from a multi-platform image [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<Platform>,
     /// Print the rules instead of checking an image
     #[arg(long, conflicts_with = "source")]
     list: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 /// A severity on the command line.
@@ -94,14 +99,12 @@ pub(crate) fn run(
     }
     // A misspelt rule is told before a registry is asked for an image.
     settings.validate()?;
-    let mut registry = RegistryOptions::from_environment();
-    if let Some(platform) = arguments.platform {
-        registry.platform = platform;
-    }
+    let registry = arguments.registry.options(&[source])?;
+    let mut reading = ReadOptions { registry, ..ReadOptions::default() };
+    arguments.limits.apply(&mut reading);
     let mut lines = Lines::new(quiet, verbose);
-    lines.step(Step::Read);
     let mut store = store()?;
-    let tree = kiln_build::load_tree(source, &registry, &mut store, &mut lines)?;
+    let tree = kiln_build::load_tree(source, &reading, &mut store, &mut lines)?;
     let findings = kiln_lint::check(&tree, &store, &settings)?;
     if arguments.json {
         render::json(&findings.iter().map(finding_json).collect::<Value>())?;
@@ -110,7 +113,7 @@ pub(crate) fn run(
         lines.line(&summary(&findings, settings.allowed.len()));
     }
     let denied = findings.iter().any(|finding| finding.rule.severity >= arguments.deny.severity());
-    Ok(if denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(ExitCode::from(if denied { exit::REFUSED } else { exit::DONE }))
 }
 
 /// Where contents wait to be looked at: an unlinked file, uncompressed because it is short-lived.
@@ -121,7 +124,7 @@ fn store() -> Result<Encoder, Failure> {
     spool.map_err(|error| {
         Failure::new(
             format!("cannot make a temporary file: {error}"),
-            Some("name a folder with room for the unpacked image in TMPDIR"),
+            "name a folder with room for the unpacked image in TMPDIR",
         )
     })
 }

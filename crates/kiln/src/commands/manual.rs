@@ -1,4 +1,4 @@
-//! `kiln manual`: manual pages.
+//! `kiln manual`: manual pages, and the same for a web site.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,25 +6,47 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _};
 
 use crate::arguments::Arguments;
+use crate::reference;
 use crate::render::Failure;
 
+const EXAMPLES: &str = "\
+Examples:
+  kiln manual /usr/local/share/man/man1
+  kiln manual --format markdown docs/reference";
+
 /// Write manual pages, one for each verb
-///
-/// Example: `kiln manual /usr/local/share/man/man1`
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ManualArguments {
     /// The folder to write to; made if missing
     folder: PathBuf,
+    /// The form of the pages
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "man")]
+    format: Format,
+}
+
+/// The form of the pages.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For man(1)
+    Man,
+    /// Markdown
+    Markdown,
 }
 
 pub(crate) fn run(arguments: &ManualArguments) -> Result<ExitCode, Failure> {
-    write_pages(&arguments.folder).map_err(|error| {
-        Failure::new(format!("cannot write to {}: {error}", arguments.folder.display()), None)
+    write_pages(&arguments.folder, arguments.format).map_err(|error| {
+        Failure::system(format!("cannot write to {}", arguments.folder.display()), error)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_pages(folder: &Path) -> std::io::Result<()> {
+fn write_pages(folder: &Path, format: Format) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    clap_mangen::generate_to(Arguments::command(), folder)
+    match format {
+        Format::Man => clap_mangen::generate_to(Arguments::command(), folder),
+        Format::Markdown => reference::pages(Arguments::command())
+            .into_iter()
+            .try_for_each(|(name, text)| std::fs::write(folder.join(name), text)),
+    }
 }

@@ -70,13 +70,10 @@ enum Interface {
 pub(crate) fn run(arguments: RunArguments, quiet: bool) -> Result<ExitCode, Failure> {
     let architecture = match &arguments.architecture {
         Some(name) => Architecture::from_name(name).ok_or_else(|| {
-            Failure::new(
-                format!("no machine has the architecture `{name}`"),
-                Some("amd64 and arm64 do"),
-            )
+            Failure::new(format!("no machine has the architecture `{name}`"), "give amd64 or arm64")
         })?,
         None => Architecture::of_this_host().ok_or_else(|| {
-            Failure::new("this host's architecture is unknown to `run`", Some("use --architecture"))
+            Failure::new("this host's architecture is unknown to `run`", "use --architecture")
         })?,
     };
     let host = Host::discover(architecture)?;
@@ -104,7 +101,10 @@ pub(crate) fn run(arguments: RunArguments, quiet: bool) -> Result<ExitCode, Fail
     if status.success() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::new(format!("the machine ended with {status}"), None))
+    Err(Failure::new(
+        format!("the machine ended with {status}"),
+        "what QEMU said stands above; options of this verb must fit the disk",
+    ))
 }
 
 /// Makes room for the machine's own state, which a raw disk as built does not have. Growing a sparse
@@ -115,7 +115,7 @@ fn grow(arguments: &RunArguments, quiet: bool) -> Result<(), Failure> {
     }
     let length = std::fs::metadata(&arguments.disk)
         .map_err(|error| {
-            Failure::new(format!("cannot read {}: {error}", arguments.disk.display()), None)
+            Failure::system(format!("cannot read {}", arguments.disk.display()), error)
         })?
         .len();
     if length >= arguments.disk_size {

@@ -1,0 +1,21 @@
+//! Exit codes and what they mean. Scripts depend on them, so none ever changes its meaning.
+
+/// Done.
+pub(crate) const DONE: u8 = 0;
+/// Failed; standard error says why and what to do.
+pub(crate) const FAILED: u8 = 1;
+/// Wrong usage; clap's own code.
+pub(crate) const USAGE: u8 = 2;
+/// The verb did its work and its verdict is no.
+pub(crate) const REFUSED: u8 = 3;
+
+/// All codes, for the reference.
+pub(crate) const CODES: [(u8, &str); 4] = [
+    (DONE, "done"),
+    (
+        FAILED,
+        "failed: standard error says why, and behind `hint:` what to do; no output has its name",
+    ),
+    (USAGE, "wrong usage: an argument is unknown, missing or malformed; nothing was done"),
+    (REFUSED, "`kiln lint` only: the image was read and has a finding as bad as `--deny`"),
+];
