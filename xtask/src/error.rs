@@ -24,9 +24,27 @@ pub(crate) enum Error {
     /// Rules of style are broken; each stands above.
     #[error("{count} rules of style are broken")]
     Style { count: usize },
+    /// No fuzz target has this name.
+    #[error("there is no fuzz target `{given}`; there are {known}")]
+    UnknownTarget { given: String, known: String },
     /// The demo's system does not run as it should.
     #[error("systemctl is-system-running says {state}; failed units:\n{failed}")]
     NotRunning { state: String, failed: String },
+    /// The bench cannot make its surroundings.
+    #[error("the bench needs root rights: it bootstraps a Debian and mounts folders into it")]
+    NotRoot,
+    /// Some contenders of a bench did not run; each stands above.
+    #[error("{count} contenders did not run, so the comparison is not complete")]
+    Contenders { count: usize },
+    /// A command line asks for nothing.
+    #[error("no contender's name starts with `{only}`")]
+    NoContender { only: String },
+    /// There is no recipe for an architecture.
+    #[error("Kiln cannot be built for `{name}`: choose amd64 or arm64")]
+    Architecture { name: String },
+    /// A C compiler for another architecture is missing.
+    #[error("{program} is not installed")]
+    Compiler { program: String, packages: &'static str },
     /// The test kit failed.
     #[error("{0}")]
     Lab(#[from] kiln_lab::Error),
@@ -40,6 +58,9 @@ impl Error {
         match self {
             Self::Lab(error) => error.hint(),
             Self::Machine(error) => error.hint(),
+            Self::Compiler { packages, .. } => {
+                Some(format!("on Debian: apt-get install {packages}"))
+            }
             Self::NoPackageManager { missing } => {
                 Some(format!("as root: apt-get install {missing}"))
             }

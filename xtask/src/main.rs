@@ -6,11 +6,16 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer reads along")]
 
 mod apt;
+mod bans;
+mod bench;
 mod demo;
+mod documents;
 mod error;
+mod fuzz;
 mod packages;
 mod product;
 mod run;
+mod runtime;
 mod style;
 mod test;
 
@@ -43,8 +48,29 @@ enum Command {
     },
     /// `test` and the long list
     Nightly,
+    /// Take Kiln's figures beside those of other tools
+    Bench(bench::BenchArguments),
+    /// Feed hostile bytes to every parser, or to that of one target
+    Fuzz {
+        /// A program of fuzz/fuzz_targets; all of them without it
+        target: Option<String>,
+        /// Time for each target
+        #[arg(long, default_value_t = fuzz::DEFAULT_SECONDS)]
+        seconds: u32,
+    },
     /// Print where the Debian image of demo and tests is, making it if need be
     Image,
+    /// Write docs/reference anew from the command line
+    Documents,
+    /// Build Kiln's own binaries for an architecture, for `kiln build --runtime`
+    Runtime {
+        /// The architecture in the words of container images: amd64 or arm64
+        #[arg(long, value_name = "ARCH", default_value = "arm64")]
+        arch: String,
+        /// The folder for `kiln` and `kiln-init`
+        #[arg(short, long, value_name = "DIR")]
+        output: std::path::PathBuf,
+    },
     /// Only the rules that rustfmt and clippy do not know
     Style,
 }
@@ -55,7 +81,13 @@ fn main() -> ExitCode {
         Command::Demo { check } => demo::demo(check),
         Command::Test { no_vm } => test::test(!no_vm),
         Command::Nightly => test::nightly(),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Command::Image => demo::image(),
+        Command::Documents => documents::write(),
+        Command::Runtime { arch, output } => {
+            runtime::build(&arch, &output).and_then(|()| runtime::check(&arch, &output))
+        }
         Command::Style => style::check(),
     };
     match outcome {

@@ -17,12 +17,14 @@ const OTHERS: &[&str] = &[
     "cryptsetup-bin",
     "debian-archive-keyring",
     "dosfstools",
+    "e2fsprogs",
     "erofs-utils",
     "gdisk",
     "mmdebstrap",
     "mtools",
     "musl-tools",
     "openssh-client",
+    "openssl",
     "ovmf",
     "python3-pefile",
     "sbsigntool",
@@ -32,18 +34,27 @@ const OTHERS: &[&str] = &[
     "zstd",
 ];
 
+/// What only the long list needs: tools for another architecture.
+const LONG_LIST: &[&str] =
+    &["gcc-aarch64-linux-gnu", "kmod", "libc6-dev-arm64-cross", "qemu-user-static"];
+
 /// Installs what is missing, and says what that is.
 pub(crate) fn install() -> Result<(), Error> {
-    install_debian_packages()?;
-    install_target()
+    install_debian_packages(OTHERS)?;
+    install_target(TARGET)
 }
 
-fn install_debian_packages() -> Result<(), Error> {
+/// The same for the long list of tests.
+pub(crate) fn install_for_long_list() -> Result<(), Error> {
+    install_debian_packages(LONG_LIST)
+}
+
+fn install_debian_packages(others: &[&str]) -> Result<(), Error> {
     if kiln_qemu::find_program("dpkg-query").is_none() {
         println!("not a Debian: expecting the tools to be installed already");
         return Ok(());
     }
-    let others = apt::missing(OTHERS)?;
+    let others = apt::missing(others)?;
     let emulator = apt::missing(EMULATOR)?;
     let all = [others.as_slice(), &emulator].concat();
     if all.is_empty() {
@@ -64,15 +75,16 @@ fn install_debian_packages() -> Result<(), Error> {
     Ok(())
 }
 
-fn install_target() -> Result<(), Error> {
+/// Installs a Rust target.
+pub(crate) fn install_target(target: &str) -> Result<(), Error> {
     if kiln_qemu::find_program("rustup").is_none() {
-        println!("no rustup: expecting the Rust target {TARGET} to be installed already");
+        println!("no rustup: expecting the Rust target {target} to be installed already");
         return Ok(());
     }
     let (_, installed) =
         run::captured(Command::new("rustup").args(["target", "list", "--installed"]))?;
-    if installed.lines().any(|line| line == TARGET) {
+    if installed.lines().any(|line| line == target) {
         return Ok(());
     }
-    run::run(Command::new("rustup").args(["target", "add", TARGET]))
+    run::run(Command::new("rustup").args(["target", "add", target]))
 }

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::bans;
 use crate::error::{Error, file_error};
 use crate::run;
 
@@ -38,6 +39,7 @@ pub(crate) fn check() -> Result<(), Error> {
             count += 1;
         }
     }
+    count += bans::check()?;
     if count > 0 {
         return Err(Error::Style { count });
     }

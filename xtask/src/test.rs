@@ -4,16 +4,19 @@
 //! which `$KILN_BIN` names, and end with the sum of their machines' lives.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_lab::{ledger, product};
 
 use crate::error::{Error, file_error};
-use crate::{packages, product as binary, run, style};
+use crate::{fuzz, packages, product as binary, run, runtime, style};
 
 /// The crate with the tests that boot machines, and the feature that builds them.
 const VM_TESTS: [&str; 4] = ["-p", "kiln-lab", "--features", "vm"];
+
+/// Names the folder with Kiln's own binaries for arm64.
+const ARM64_VARIABLE: &str = "KILN_RUNTIME_ARM64";
 
 /// Runs everything; without `machines` no machine is booted.
 pub(crate) fn test(machines: bool) -> Result<(), Error> {
@@ -41,6 +44,10 @@ pub(crate) fn test(machines: bool) -> Result<(), Error> {
 /// Everything and the long list: tests marked `#[ignore]` because of their length.
 pub(crate) fn nightly() -> Result<(), Error> {
     test(true)?;
+    fuzz::fuzz(None, fuzz::DEFAULT_SECONDS)?;
+    packages::install_for_long_list()?;
+    runtime::build("arm64", &arm64_folder())?;
+    runtime::check("arm64", &arm64_folder())?;
     let nextest = has_nextest();
     if nextest {
         let list = ["nextest", "run", "--workspace", "--run-ignored", "only", "--no-tests", "pass"];
@@ -65,11 +72,17 @@ fn test_machines(nextest: bool, selection: &[&str]) -> Result<(), Error> {
         command.arg("--test-threads=1");
     }
     command.env(product::VARIABLE, &kiln).env(ledger::VARIABLE, &ledger_path);
+    command.env(ARM64_VARIABLE, arm64_folder());
     let outcome = run::run(&mut command);
     let (machines, life) = ledger::total(&ledger_path);
     let minutes = life.as_secs_f64() / 60.0;
     println!("virtual machines: {machines} started, {minutes:.1} minutes in all");
     outcome
+}
+
+/// Where the long list puts binaries for arm64.
+fn arm64_folder() -> PathBuf {
+    run::root().join("target/runtime-arm64")
 }
 
 fn forget(path: &Path) -> Result<(), Error> {

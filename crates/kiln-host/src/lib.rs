@@ -10,6 +10,7 @@
 
 mod error;
 pub mod esp;
+pub mod execute;
 pub mod ledger;
 pub mod machine;
 pub mod plan;

@@ -70,6 +70,10 @@ fn event(machine: &Machine, ledger: &Ledger, generation: u32, time: u64) -> Opti
             };
             Some(Event { time, state: State::Failed, failure: Some(failure) })
         }
+        // A rollback that was cut before its rename.
+        (State::Left, Some(entry)) if !entry.name.is_bad() => {
+            Some(Event { time, state: State::Blessed, failure: None })
+        }
         _ => None,
     }
 }
@@ -144,5 +148,7 @@ mod tests {
         machine.booted.generation = Some(1);
         machine.entries = vec![entry(1, 1, Some(Slot::A), false), entry(2, 2, Some(Slot::B), true)];
         assert_eq!(states(&machine)[1], (2, State::Left));
+        machine.entries[1] = entry(2, 2, Some(Slot::B), false);
+        assert_eq!(states(&machine)[1], (2, State::Blessed), "the rename never happened");
     }
 }

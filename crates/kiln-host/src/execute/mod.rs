@@ -1,0 +1,44 @@
+//! Carrying plans out. Everything here holds the lock of the ledger, begins by writing down what
+//! happened since, and names the one write that commits.
+
+mod assess;
+mod rollback;
+mod upgrade;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use assess::{Assessment, BLESSED, bless, fail};
+pub use rollback::rollback;
+pub use upgrade::{Action, Outcome, UpgradeOptions, upgrade};
+
+use crate::Error;
+use crate::ledger::Store;
+use crate::machine::{self, Machine, Paths};
+use crate::plan::reconcile;
+
+/// The machine as it is, with a ledger that knows what the disk tells; nothing is written.
+///
+/// # Errors
+/// As [`machine::read`].
+pub fn status(paths: &Paths) -> Result<Machine, Error> {
+    let mut machine = machine::read(paths)?;
+    machine.ledger = reconcile(&machine, now());
+    Ok(machine)
+}
+
+/// Takes the lock, reads the machine, and writes down what happened since the last time.
+fn begin(paths: &Paths, busy: impl FnOnce()) -> Result<(Store, Machine), Error> {
+    let store = Store::open(&paths.ledger, busy)?;
+    let mut machine = machine::read(paths)?;
+    let ledger = reconcile(&machine, now());
+    if ledger != machine.ledger {
+        store.write(&ledger)?;
+        machine.ledger = ledger;
+    }
+    Ok((store, machine))
+}
+
+/// Seconds since 1970 by the machine's clock; 0 if that is before 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

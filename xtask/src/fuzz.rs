@@ -1,0 +1,62 @@
+//! Fuzzing: builds the programs of `fuzz/` and runs them one after the other.
+//!
+//! Works with the stable compiler and nothing installed beside it but a C++ compiler:
+//! `fuzz/.cargo/config.toml` holds the flags. cargo-fuzz was dropped: all that it adds is the need
+//! for a nightly compiler. New inputs stay in `target/`, so that a run never changes the checkout;
+//! whoever wants to keep one copies it to `fuzz/corpus/`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::error::{Error, file_error};
+use crate::run;
+
+/// Seconds of one target unless the caller says otherwise.
+pub(crate) const DEFAULT_SECONDS: u32 = 60;
+
+/// Limits of every run: seconds for one input, MiB of memory, bytes of an input.
+const LIMITS: [&str; 3] = ["-timeout=10", "-rss_limit_mb=512", "-max_len=65536"];
+
+/// Fuzzes one target or all of them, each for `seconds`; fails on the first finding.
+pub(crate) fn fuzz(target: Option<&str>, seconds: u32) -> Result<(), Error> {
+    let targets = targets()?;
+    let chosen: Vec<&String> =
+        targets.iter().filter(|name| target.is_none_or(|wanted| wanted == *name)).collect();
+    if chosen.is_empty() {
+        let given = target.unwrap_or_default().to_owned();
+        return Err(Error::UnknownTarget { given, known: targets.join(", ") });
+    }
+    for name in chosen {
+        println!("fuzzing {name} for {seconds} s");
+        let (found, findings) = (folder("corpus", name)?, folder("findings", name)?);
+        let mut prefix = OsString::from("-artifact_prefix=");
+        prefix.push(findings.join(""));
+        let mut command = run::cargo();
+        command.args(["--config", "fuzz/.cargo/config.toml", "run", "--release", "--quiet"]);
+        command.args(["--manifest-path", "fuzz/Cargo.toml", "--bin", name, "--"]).args(LIMITS);
+        command.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1").arg(prefix);
+        command.arg(found).arg(run::root().join("fuzz/corpus").join(name));
+        run::run(&mut command)?;
+    }
+    Ok(())
+}
+
+/// Names of all targets, sorted: the programs of `fuzz/fuzz_targets`.
+fn targets() -> Result<Vec<String>, Error> {
+    let folder = run::root().join("fuzz/fuzz_targets");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(file_error("list", &folder))? {
+        let path = entry.map_err(file_error("list", &folder))?.path();
+        names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A folder of a target that is no part of the checkout.
+fn folder(kind: &str, target: &str) -> Result<PathBuf, Error> {
+    let path = run::root().join("target/fuzz").join(kind).join(target);
+    fs::create_dir_all(&path).map_err(file_error("create", &path))?;
+    Ok(path)
+}
