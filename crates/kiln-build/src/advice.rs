@@ -69,6 +69,9 @@ pub(crate) fn of_tree(error: &kiln_tree::Error) -> Option<String> {
             "bytes of one file" => Some(trusted("--max-file-size")),
             _ => Some("no option raises this limit; change that path in the image".into()),
         },
+        Tree::Entry { reason, .. } | Tree::Path { reason, .. } if reason.contains("device") => {
+            Some("leave it out of the image, or give --allow-device-nodes if it must be".into())
+        }
         Tree::Entry { .. } | Tree::Path { .. } => {
             Some("build the image again without that path; its layer may be hostile".into())
         }

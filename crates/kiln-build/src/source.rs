@@ -79,9 +79,12 @@ pub(crate) fn load(
     };
     if let Some(content) = lone_os_tar(&loaded.tree) {
         progress.detail("the image holds only /os.tar, which is the tree");
-        let inner = store.read(content).map_err(Error::Contents)?;
+        let open = store.opener(content).map_err(Error::Contents)?;
         let mut merge = LayerMerge::new(store, options.limits);
-        merge.layer("/os.tar", &mut || Ok(Box::new(inner.as_slice()) as Box<dyn Read>))?;
+        merge.layer("/os.tar", &mut || {
+            let archive = BufReader::with_capacity(READ_AHEAD, open());
+            Ok(Box::new(archive) as Box<dyn Read>)
+        })?;
         loaded.tree = merge.finish()?;
     }
     Ok(loaded)

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use kiln_tree::{Content, ContentStore, Kind, Tree};
+use kiln_tree::{Content, ContentStore, Kind, Opener, Tree};
 
 use crate::{Progress, Unit};
 
@@ -64,8 +64,8 @@ impl ContentStore for CountFiles<'_> {
         Ok(content)
     }
 
-    fn read(&self, content: Content) -> io::Result<Vec<u8>> {
-        self.inner.read(content)
+    fn opener(&self, content: Content) -> io::Result<Opener> {
+        self.inner.opener(content)
     }
 
     fn digest(&self, content: Content) -> io::Result<[u8; 32]> {
@@ -106,8 +106,8 @@ impl ContentStore for CountEncoded<'_> {
         Err(io::Error::other("this view of the store is for reading"))
     }
 
-    fn read(&self, content: Content) -> io::Result<Vec<u8>> {
-        self.inner.read(content)
+    fn opener(&self, content: Content) -> io::Result<Opener> {
+        self.inner.opener(content)
     }
 
     fn digest(&self, content: Content) -> io::Result<[u8; 32]> {

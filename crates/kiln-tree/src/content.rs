@@ -22,14 +22,25 @@ pub struct Content {
     pub size: u64,
 }
 
+/// Opens a content from its beginning at each call. It does not borrow the store, so that a content
+/// can be read while others are stored.
+pub type Opener = Box<dyn Fn() -> Box<dyn Read + Send> + Send>;
+
 /// Takes the bytes of regular files once and answers for them later.
 pub trait ContentStore {
     /// Reads exactly `size` bytes and keeps them; `UnexpectedEof` if the reader has fewer. May return before the bytes are
     /// encoded.
     fn store(&mut self, size: u64, reader: &mut dyn Read) -> io::Result<Content>;
 
+    /// The content as a stream, for those too large for memory; waits until it is encoded.
+    fn opener(&self, content: Content) -> io::Result<Opener>;
+
     /// The whole content; waits until it is encoded.
-    fn read(&self, content: Content) -> io::Result<Vec<u8>>;
+    fn read(&self, content: Content) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.opener(content)?().read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 
     /// SHA-256 of the content; waits likewise.
     fn digest(&self, content: Content) -> io::Result<[u8; 32]>;
@@ -76,6 +87,11 @@ impl ContentStore for MemoryStore {
         }
         self.contents.push(bytes);
         Ok(Content { id: ContentId(id), size })
+    }
+
+    fn opener(&self, content: Content) -> io::Result<Opener> {
+        let bytes: std::sync::Arc<[u8]> = self.bytes(content)?.as_slice().into();
+        Ok(Box::new(move || Box::new(io::Cursor::new(std::sync::Arc::clone(&bytes)))))
     }
 
     fn read(&self, content: Content) -> io::Result<Vec<u8>> {

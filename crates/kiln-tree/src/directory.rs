@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::content::ContentStore;
 use crate::error::{Error, show};
-use crate::limits::Limits;
+use crate::limits::{DEVICE_REFUSED, Limits, is_device_place};
 use crate::metadata::{Metadata, XattrMap, XattrPool};
 use crate::path::join;
 use crate::tree::{Kind, Node, NodeId, Tree};
@@ -125,6 +125,10 @@ impl Reading<'_> {
         let file_type = facts.file_type();
         let device = facts.rdev();
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let is_device = file_type.is_char_device() || file_type.is_block_device();
+        if is_device && !self.limits.device_nodes && !is_device_place(inside) {
+            return Err(Error::path(inside, DEVICE_REFUSED));
+        }
         Ok(if file_type.is_dir() {
             Kind::Directory(Default::default())
         } else if file_type.is_file() {

@@ -23,7 +23,7 @@ mod resolve;
 mod tree;
 mod walk;
 
-pub use content::{Content, ContentId, ContentStore, MemoryStore};
+pub use content::{Content, ContentId, ContentStore, MemoryStore, Opener};
 pub use digest::tree_digest;
 pub use directory::read_directory;
 pub use error::Error;

@@ -20,7 +20,18 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of names and values of the extended attributes of one entry (Linux XATTR_SIZE_MAX).
     pub xattr_bytes: usize,
+    /// Whether device nodes may be anywhere. Otherwise only in `/dev`, over which the kernel's own
+    /// are mounted: elsewhere a node opens a disk to whoever may read it.
+    pub device_nodes: bool,
 }
+
+/// Whether `path` is a place where a device node does no harm.
+pub(crate) fn is_device_place(path: &[u8]) -> bool {
+    path.starts_with(b"dev/")
+}
+
+/// Why a device node was refused.
+pub(crate) const DEVICE_REFUSED: &str = "device nodes belong into /dev";
 
 impl Default for Limits {
     fn default() -> Limits {
@@ -32,6 +43,7 @@ impl Default for Limits {
             total_bytes: 64 << 30,
             file_bytes: 32 << 30,
             xattr_bytes: 64 << 10,
+            device_nodes: false,
         }
     }
 }

@@ -191,6 +191,24 @@ fn hidden_contents_are_not_stored() {
 }
 
 #[test]
+fn device_nodes_are_for_dev_alone_unless_allowed() {
+    let node =
+        |path| Layer::new().raw(b'4', path, b"", |header| header.set_device_major(8).unwrap());
+    let run = |path, limits| {
+        merge_bytes(&mut MemoryStore::new(), &[node(path).finished()], limits).map(drop)
+    };
+    run("dev/sda", Limits::default()).unwrap();
+    for path in ["sda", "etc/sda", "devices/sda"] {
+        let error = run(path, Limits::default()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("layer layer0: `{path}` is refused: device nodes belong into /dev")
+        );
+        run(path, Limits { device_nodes: true, ..Limits::default() }).unwrap();
+    }
+}
+
+#[test]
 fn what_is_refused_names_layer_and_path() {
     let new = Layer::new;
     let cases: Vec<(&str, Vec<Layer>, &str)> = vec![
@@ -286,6 +304,7 @@ fn limits_are_kept() {
         total_bytes: 20,
         file_bytes: 10,
         xattr_bytes: 16,
+        device_nodes: false,
     };
     run(fits).unwrap();
     let cases = [

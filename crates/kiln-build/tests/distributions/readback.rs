@@ -17,7 +17,7 @@ use crate::model::{Facts, Kind, file};
 
 /// Places where Kiln's layer puts its own; whatever is below them counts as well. An image that has
 /// one of them itself is compared there nevertheless.
-const LAYER: [&str; 27] = [
+const LAYER: [&str; 23] = [
     "dev",
     "efi",
     "etc/systemd",
@@ -36,16 +36,15 @@ const LAYER: [&str; 27] = [
     "usr/lib/kiln",
     "usr/lib/sysimage",
     "usr/lib/systemd/system",
+    "usr/lib/systemd/system.conf.d",
     "usr/lib/tmpfiles.d",
     "usr/local",
     "usr/share/factory",
     "var",
-    "etc",
-    "usr",
-    "usr/lib",
-    "usr/lib/systemd",
-    "usr/share",
 ];
+
+/// Folders on the way to them, which count alone.
+const PARENTS: [&str; 5] = ["etc", "usr", "usr/lib", "usr/lib/systemd", "usr/share"];
 
 /// Everything in a root image.
 pub fn read(path: &Path) -> BTreeMap<Vec<u8>, Facts> {
@@ -133,10 +132,12 @@ pub fn differences(
     lines
 }
 
-/// The last five of the list count alone, the others with all below them.
+/// Whether a path is one that Kiln's layer puts there.
 fn is_layer(path: &[u8]) -> bool {
-    LAYER.iter().enumerate().any(|(number, place)| {
-        path.strip_prefix(place.as_bytes())
-            .is_some_and(|rest| rest.is_empty() || (number < 22 && rest[0] == b'/'))
-    })
+    let is_below = |place: &&str| {
+        let rest = path.strip_prefix(place.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    };
+    LAYER.iter().any(|place| is_below(&place))
+        || PARENTS.iter().any(|place| path == place.as_bytes())
 }

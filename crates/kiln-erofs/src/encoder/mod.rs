@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
-use kiln_tree::{Content, ContentId, ContentStore};
+use kiln_tree::{Content, ContentId, ContentStore, Opener};
 use sha2::{Digest, Sha256};
 
 use crate::profile::Codec;
@@ -146,24 +146,55 @@ impl ContentStore for Encoder {
         Ok(Content { id: ContentId(content), size })
     }
 
-    fn read(&self, content: Content) -> io::Result<Vec<u8>> {
+    fn opener(&self, content: Content) -> io::Result<Opener> {
         let segments = self.wait_for(content)?.contents[content.id.0 as usize].segments.clone();
-        let mut bytes = Vec::new();
-        for segment in segments {
-            let mut offset = segment.offset;
-            for extent in segment.extents {
-                let mut stored = vec![0; extent.stored as usize];
-                self.spool.read_exact_at(&mut stored, offset)?;
-                offset += u64::from(extent.stored);
-                decode(self.codec, extent, &stored, &mut bytes)?;
-            }
-        }
-        Ok(bytes)
+        let (codec, spool) = (self.codec, Arc::clone(&self.spool));
+        let segments: Arc<[Segment]> = segments.into();
+        Ok(Box::new(move || {
+            Box::new(ContentReader {
+                codec,
+                spool: Arc::clone(&spool),
+                segments: Arc::clone(&segments),
+                next: 0,
+                decoded: io::Cursor::default(),
+            })
+        }))
     }
 
     fn digest(&self, content: Content) -> io::Result<[u8; 32]> {
         let state = self.wait_for(content)?;
         state.contents[content.id.0 as usize].digest.ok_or_else(unknown_content)
+    }
+}
+
+/// A content on its way back from the spool: one segment in memory at a time.
+struct ContentReader {
+    codec: Codec,
+    spool: Arc<File>,
+    segments: Arc<[Segment]>,
+    next: usize,
+    decoded: io::Cursor<Vec<u8>>,
+}
+
+impl Read for ContentReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.decoded.read(buffer)?;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let Some(segment) = self.segments.get(self.next) else { return Ok(0) };
+            self.next += 1;
+            let mut bytes = Vec::new();
+            let mut offset = segment.offset;
+            for extent in &segment.extents {
+                let mut stored = vec![0; extent.stored as usize];
+                self.spool.read_exact_at(&mut stored, offset)?;
+                offset += u64::from(extent.stored);
+                decode(self.codec, *extent, &stored, &mut bytes)?;
+            }
+            self.decoded = io::Cursor::new(bytes);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::archive::{Entry, EntryKind, TarReader};
 use crate::content::Content;
 use crate::error::{Error, show};
+use crate::limits::{DEVICE_REFUSED, is_device_place};
 use crate::merge::hidden::Hidden;
 use crate::merge::{LayerMerge, NOT_STORED};
 use crate::metadata::{Metadata, Xattrs};
@@ -128,6 +129,10 @@ impl LayerMerge<'_> {
             EntryKind::BlockDevice { major, minor } => Kind::BlockDevice { major, minor },
             EntryKind::Fifo => Kind::Fifo,
         };
+        let is_device = matches!(kind, Kind::CharacterDevice { .. } | Kind::BlockDevice { .. });
+        if is_device && !self.limits.device_nodes && !is_device_place(&path) {
+            return Err(self.refused(&path, DEVICE_REFUSED));
+        }
         if matches!(kind, Kind::Symlink(_)) {
             // Linux gives every symbolic link this mode; archives hold whatever their writer had at hand.
             metadata.mode = 0o777;

@@ -29,6 +29,9 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "N", default_value = "1000",
           value_parser = clap::value_parser!(u64).range(1..))]
     max_ratio: u64,
+    /// Accept device nodes outside /dev
+    #[arg(long)]
+    allow_device_nodes: bool,
 }
 
 impl LimitArguments {
@@ -38,6 +41,7 @@ impl LimitArguments {
         options.limits.path_bytes = usize::from(self.max_path_length);
         options.limits.total_bytes = self.max_total_size;
         options.limits.file_bytes = self.max_file_size;
+        options.limits.device_nodes = self.allow_device_nodes;
         let registry = &mut options.registry.limits;
         registry.max_uncompressed_ratio = self.max_ratio;
         // A layer is stored in one blob; who allows larger trees must get larger blobs.
@@ -79,7 +83,9 @@ mod tests {
             "--max-total-size=1T",
             "--max-file-size=9M",
             "--max-ratio=5",
+            "--allow-device-nodes",
         ]);
+        assert!(options.limits.device_nodes);
         assert_eq!(options.limits.entries, 7);
         assert_eq!(options.limits.path_bytes, 70);
         assert_eq!(options.limits.total_bytes, 1 << 40);
