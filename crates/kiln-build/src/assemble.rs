@@ -29,13 +29,15 @@ use tempfile::TempDir;
 
 use crate::checksum::{hex, sha256};
 use crate::layer::{self, LayerContents};
+use crate::recipe::Recipe;
 use crate::source::{self, Loaded};
 use crate::watch::CountEncoded;
 use crate::{BuildOptions, Error, Input, Progress, Runtime, Step, containerfile, packages};
 
 /// Kernel arguments of every system, in front of the user's own: a panic reboots after ten
 /// seconds, so does a crashed systemd, because a machine at the edge must come back by itself.
-const KERNEL_ARGUMENTS: [&str; 2] = ["panic=10", "systemd.crash_reboot=yes"];
+/// systemd must not mount the ESP by itself: it is changed underneath, see `kiln_disk::fat::update`.
+const KERNEL_ARGUMENTS: [&str; 3] = ["panic=10", "systemd.crash_reboot=yes", "systemd.gpt_auto=no"];
 
 /// Consoles unless the user names one: screen and first serial line, the latter for `/dev/console`.
 const CONSOLES_AMD64: [&str; 2] = ["console=tty0", "console=ttyS0,115200n8"];
@@ -103,7 +105,8 @@ pub fn assemble(
 
     progress.step(Step::Layer);
     let runtime = Runtime::find(options.runtime.as_deref(), &architecture)?;
-    let contents = LayerContents { binary: &runtime.kiln, users: &options.users };
+    let recipe = Recipe::of(options)?;
+    let contents = LayerContents { binary: &runtime.kiln, users: &options.users, recipe: &recipe };
     let report = layer::apply(&mut tree, &mut encoder, &contents)?;
     for note in &report.notes {
         progress.detail(note);

@@ -81,6 +81,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A recipe cannot be read or followed.
+    #[error("/usr/lib/kiln/recipe.json: {reason}")]
+    Recipe {
+        /// What is wrong.
+        reason: String,
+    },
     /// A name or version that cannot be part of file names.
     #[error("`{value}` cannot be the {what} of a release: {reason}")]
     Name {
@@ -185,6 +191,11 @@ impl Error {
             Self::User { .. } => {
                 Some("choose another `--user`, or change the accounts of the image".into())
             }
+            Self::Recipe { .. } => Some(
+                "the running system was built by another version of Kiln; write a new disk with \
+                 `kiln build`"
+                    .into(),
+            ),
             Self::Name { what, .. } => Some(format!("choose one with `--{what}`")),
             Self::MissingTool { tool, .. } => Some(format!("install {tool}")),
             Self::NoBuilder => Some(

@@ -25,6 +25,7 @@ mod output;
 mod packages;
 mod pipeline;
 mod progress;
+pub mod recipe;
 mod runtime;
 mod size;
 mod source;

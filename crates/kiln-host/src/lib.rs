@@ -11,8 +11,12 @@
 mod error;
 pub mod esp;
 pub mod execute;
+pub mod health;
 pub mod ledger;
 pub mod machine;
+pub mod motd;
 pub mod plan;
+pub mod report;
+pub mod system;
 
 pub use error::Error;

@@ -6,6 +6,7 @@
 
 use crate::Error;
 use crate::cmdline::Mode;
+use crate::own;
 use kiln_disk::layout::{RECOVERY, ROOT_A, ROOT_B, Role};
 use kiln_disk::{BlockDevice, Gpt, Guid};
 use kiln_verity::{BLOCK, RootArgument, verify_block};
@@ -23,13 +24,7 @@ pub struct Candidate<'table> {
 /// bytes of attributes, then a GUID in UTF-16. `None` for any other content.
 #[must_use]
 pub fn loader_partition(variable: &[u8]) -> Option<Guid> {
-    let units: Vec<u16> = variable
-        .get(4..)?
-        .chunks_exact(2)
-        .map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8)
-        .take_while(|&unit| unit != 0)
-        .collect();
-    String::from_utf16(&units).ok()?.to_ascii_lowercase().parse().ok()
+    own::text(variable)?.to_ascii_lowercase().parse().ok()
 }
 
 /// Whether a table has one of Kiln's roots, by name and type together.
@@ -40,6 +35,34 @@ fn carries_kiln(table: &Gpt) -> bool {
 fn find(table: &Gpt, role: Role) -> Option<u32> {
     let (number, partition) = table.named(role.name)?;
     (partition.type_guid == role.type_guid).then_some(number)
+}
+
+/// What to do next on the way to the boot disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Load one more driver.
+    Load,
+    /// Let what is there come to rest: drivers find most of their disks after they are loaded.
+    Settle,
+    /// Choose among all disks of ours.
+    Choose,
+    /// Wait for more.
+    Wait,
+}
+
+/// Decides while the disk that the loader named, if it named one, is not there.
+///
+/// That disk may be taken as soon as it appears. Any other is taken only after every driver had its
+/// chance (`waiting`: some are not loaded yet) and no more disks appear (`settled`): the first disk
+/// of ours may be the wrong one, and the second must be seen to say so.
+#[must_use]
+pub fn search(named: bool, waiting: bool, settled: bool, last_resort: bool) -> Search {
+    match () {
+        () if waiting => Search::Load,
+        () if named && !last_resort => Search::Wait,
+        () if !settled => Search::Settle,
+        () => Search::Choose,
+    }
 }
 
 /// Index of the boot disk, if it is there.
@@ -166,6 +189,25 @@ mod tests {
         }
         let error = boot_disk(&disks(&["ours", "other"]), None, false).unwrap_err().to_string();
         assert!(error.contains("ours") && error.contains("other"), "{error}");
+    }
+
+    #[test]
+    fn without_the_loaders_word_all_drivers_come_before_a_choice() {
+        let cases = [
+            ((false, true, false, false), Search::Load),
+            ((false, true, true, true), Search::Load),
+            ((false, false, false, false), Search::Settle),
+            ((false, false, true, false), Search::Choose),
+            ((true, true, true, false), Search::Load),
+            ((true, false, true, false), Search::Wait),
+            ((true, false, false, true), Search::Settle),
+            ((true, true, true, true), Search::Load),
+            ((true, false, true, true), Search::Choose),
+        ];
+        for ((named, waiting, settled, last_resort), expected) in cases {
+            let found = search(named, waiting, settled, last_resort);
+            assert_eq!(found, expected, "{named} {waiting} {settled} {last_resort}");
+        }
     }
 
     #[test]

@@ -6,6 +6,12 @@
 
 use crate::Error;
 use kiln_verity::RootArgument;
+use std::time::Duration;
+
+/// How long a boot may take until it is blessed, unless the line says otherwise.
+pub const DEADLINE: Duration = Duration::from_secs(600);
+/// The longest deadline that can be asked for, in seconds: a day. More is a misspelling.
+const DEADLINE_MAXIMUM: u64 = 86_400;
 
 /// Which partitions are looked at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,9 @@ pub struct CommandLine {
     pub mode: Mode,
     /// Where written files go (`kiln.state=`).
     pub state: StateMode,
+    /// How long after the kernel's start a counted boot must be blessed (`kiln.deadline=`, in
+    /// seconds); `None` for 0: for ever.
+    pub deadline: Option<Duration>,
     /// Program to hand over to (`init=`), an absolute path inside the root.
     pub init: Option<String>,
 }
@@ -43,10 +52,11 @@ impl CommandLine {
     ///
     /// # Errors
     /// [`Error::CommandLine`] unless there is exactly one valid `kiln.root`, and for unknown values
-    /// of `kiln.mode` and `kiln.state`, which could otherwise be misspelt unnoticed.
+    /// of `kiln.mode`, `kiln.state` and `kiln.deadline`, which could otherwise be misspelt unnoticed.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::CommandLine(reason.to_owned());
         let (mut root, mut mode, mut state, mut init) = (None, Mode::System, StateMode::Disk, None);
+        let mut deadline = Some(DEADLINE);
         for word in words(text) {
             let Some((key, value)) = word.split_once('=') else {
                 // Behind a lone `--` everything belongs to the next first process.
@@ -75,13 +85,27 @@ impl CommandLine {
                         _ => return Err(refuse("kiln.state is neither disk nor none")),
                     }
                 }
+                "kiln.deadline" => {
+                    deadline = parse_deadline(value).ok_or_else(|| {
+                        refuse("kiln.deadline is no number of seconds up to 86400")
+                    })?;
+                }
                 "init" if value.starts_with('/') => init = Some(value.to_owned()),
                 _ => {}
             }
         }
         let root = root.ok_or_else(|| refuse("kiln.root is missing"))?;
-        Ok(Self { root, mode, state, init })
+        Ok(Self { root, mode, state, deadline, init })
     }
+}
+
+/// Plain digits only, so that a sign or a unit is refused rather than guessed.
+fn parse_deadline(value: &str) -> Option<Option<Duration>> {
+    if !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds = value.parse::<u64>().ok().filter(|&seconds| seconds <= DEADLINE_MAXIMUM)?;
+    Some((seconds > 0).then(|| Duration::from_secs(seconds)))
 }
 
 /// Splits at white space; double quotes hold a word together and vanish, as in the kernel's
@@ -112,6 +136,28 @@ mod tests {
 
     fn root() -> String {
         format!("kiln.root={}:100:{}", "ab".repeat(32), "01".repeat(32))
+    }
+
+    #[test]
+    fn the_deadline_is_a_bounded_number_of_seconds() {
+        let seconds = |seconds| Some(Some(Duration::from_secs(seconds)));
+        let cases = [
+            ("", seconds(600)),
+            ("kiln.deadline=90", seconds(90)),
+            ("kiln.deadline=86400", seconds(86_400)),
+            ("kiln.deadline=0", Some(None)),
+            ("kiln.deadline", seconds(600)),
+            ("kiln.deadline=86401", None),
+            ("kiln.deadline=99999999999999999999", None),
+            ("kiln.deadline=", None),
+            ("kiln.deadline=-1", None),
+            ("kiln.deadline=+1", None),
+            ("kiln.deadline=10min", None),
+        ];
+        for (text, expected) in cases {
+            let line = CommandLine::parse(&format!("{} {text}", root()));
+            assert_eq!(line.ok().map(|line| line.deadline), expected, "{text}");
+        }
     }
 
     #[test]

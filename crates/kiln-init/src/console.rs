@@ -3,22 +3,30 @@
 //! The kernel log reaches every console and survives in `dmesg`, so it is the one channel. Only when
 //! it is not there, or tuned so low that it shows nothing, the consoles are written directly.
 
-use crate::Error;
+use crate::{Error, failure};
 use std::fs;
 use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a failure stays readable before the restart.
 const READING_TIME: Duration = Duration::from_secs(10);
 /// How long a whole boot may take in here: formatting a large disk on slow storage fits easily.
 const DEADLINE: Duration = Duration::from_secs(600);
+/// How long a failure of a second thread waits for the end that the first one is about to make.
+const SECOND_FAILURE: Duration = Duration::from_secs(180);
+/// Whether the end has begun.
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// Where a line for the kernel log is written.
+const KERNEL_LOG: &str = "/dev/kmsg";
 /// Kernel log levels, linux/kern_levels.h.
 const CRITICAL: u8 = 2;
 const NOTICE: u8 = 5;
 
 /// Writes one line to the kernel log. Nothing is done if that fails: there is nobody to tell.
 pub fn note(text: &str) {
-    let _ = log(NOTICE, text);
+    let _ = log(NOTICE, text, Path::new(KERNEL_LOG));
 }
 
 /// One line with the time since the kernel started, in milliseconds.
@@ -27,22 +35,28 @@ pub fn note_time(text: &str) {
     note(&format!("{text} {time} ms"));
 }
 
-fn log(level: u8, text: &str) -> std::io::Result<()> {
+/// One line that every console shows, for a process that has the kernel's log elsewhere.
+pub fn note_critical(text: &str, kernel_log: &Path) {
+    let _ = log(CRITICAL, text, kernel_log);
+}
+
+fn log(level: u8, text: &str, kernel_log: &Path) -> std::io::Result<()> {
     // One write is one record; longer ones than about 900 bytes are refused by the kernel.
     let text: String = text.chars().take(800).collect();
-    let mut file = fs::File::options().write(true).open("/dev/kmsg")?;
+    let mut file = fs::File::options().write(true).open(kernel_log)?;
     file.write_all(format!("<{level}>kiln-init: {text}\n").as_bytes())
 }
 
 /// Ends the boot: says why on every console, records it, waits, restarts.
 pub fn give_up(error: &Error) {
-    give_up_with(&error.sentence());
-}
-
-/// [`give_up`] with a sentence that is ready.
-fn give_up_with(sentence: &str) {
+    if ENDING.swap(true, Ordering::SeqCst) {
+        std::thread::sleep(SECOND_FAILURE);
+        failure::restart();
+        return;
+    }
+    let sentence = error.sentence();
     let text = format!("boot failed: {sentence}; restarting in {} s", READING_TIME.as_secs());
-    let logged = log(CRITICAL, &text).is_ok();
+    let logged = log(CRITICAL, &text, Path::new(KERNEL_LOG)).is_ok();
     let shown = fs::read_to_string("/proc/sys/kernel/printk").is_ok_and(|text| log_shows(&text));
     if !(logged && shown) {
         let consoles = fs::read_to_string("/proc/consoles").unwrap_or_default();
@@ -52,12 +66,11 @@ fn give_up_with(sentence: &str) {
             }
         }
     }
-    crate::state::record_failure(&text);
+    failure::record(error, &text);
     std::thread::sleep(READING_TIME);
-    kiln_sys::machine::write_back();
     // If even this fails, the return from `run` ends the first process, and the kernel panics and
     // restarts by `panic=`.
-    let _ = kiln_sys::machine::restart();
+    failure::restart();
 }
 
 /// Whether a critical record is shown, by the first number of `/proc/sys/kernel/printk`.
@@ -89,7 +102,7 @@ pub fn install_guards() {
     }));
     let started = std::thread::Builder::new().stack_size(64 << 10).spawn(|| {
         std::thread::sleep(DEADLINE);
-        give_up_with("no progress for 10 minutes");
+        give_up(&Error::NoProgress { minutes: DEADLINE.as_secs() / 60 });
     });
     if started.is_err() {
         note("no deadline: cannot start a thread");

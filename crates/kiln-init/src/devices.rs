@@ -3,10 +3,10 @@
 //! The order matters: the listener is opened first, then `/sys` is walked once. Whatever appears in
 //! between is announced, whatever was there before is found; loading a module twice is harmless.
 //!
-//! Drivers are loaded one by one in the manifest's order, likeliest first, and only until the boot
-//! disk is found: a driver may take a second to probe hardware that this boot never uses, and the
-//! root's own udev loads the rest. Loading everything first was dropped for that; it did not show
-//! more disks anyway, because most drivers look for theirs after loading has returned.
+//! Drivers are loaded one by one in the manifest's order, likeliest first. Where the loader has named
+//! the boot disk that ends when this disk is there: a driver may take a second to probe hardware that
+//! this boot never uses, and the root's own udev loads the rest. Where nobody has named it, all are
+//! loaded and come to rest, because a second disk of ours must be seen.
 
 use crate::Error;
 use crate::modules::Modules;
@@ -23,6 +23,9 @@ const DEPTH_MAXIMUM: usize = 64;
 /// Longest wait for one announcement before the disks are looked at again anyway, because media can
 /// change without one.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long nothing must be announced until devices count as settled. Buses that search for longer
+/// than that after loading (USB, AHCI with slow disks) cannot be waited for: they announce no end.
+const QUIET: Duration = Duration::from_millis(300);
 /// Longest time for a burst of announcements, so that an endless one cannot keep the boot.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -59,6 +62,32 @@ impl Devices {
         Ok(true)
     }
 
+    /// Whether a device that is there has a driver that is not loaded yet.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Waits until nothing is announced for a while, at most until `deadline`; false if something
+    /// was, which may have brought a disk or want a driver.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub fn settle(&mut self, deadline: Instant) -> Result<bool, Error> {
+        Ok(!self.listen(deadline.min(Instant::now() + QUIET))? || Instant::now() >= deadline)
+    }
+
+    /// Loads the drivers of watchdogs that are there.
+    pub fn load_watchdogs(&mut self) {
+        let modules = &self.modules;
+        let (wanted, others) = self.waiting.iter().partition(|&&index| modules.is_watchdog(index));
+        self.waiting = others;
+        let wanted: BTreeSet<usize> = wanted;
+        for index in wanted {
+            self.modules.load_one(index);
+        }
+    }
+
     /// Loads the module that answers to `alias`, if there is one: for things that no device asks
     /// for, such as `fs-efivarfs`.
     pub fn want(&mut self, alias: &str) {
@@ -81,30 +110,35 @@ impl Devices {
     /// # Errors
     /// The listener failed.
     pub fn wait(&mut self, deadline: Instant) -> Result<(), Error> {
-        self.listen(deadline.min(Instant::now() + LOOK_AGAIN))
+        self.listen(deadline.min(Instant::now() + LOOK_AGAIN)).map(drop)
     }
 
     /// Takes announcements until one of a disk or of a device with a driver, and then those that
-    /// are there already.
-    fn listen(&mut self, deadline: Instant) -> Result<(), Error> {
+    /// are there already; true if there was one.
+    fn listen(&mut self, deadline: Instant) -> Result<bool, Error> {
+        let mut heard = false;
         let mut patience = deadline.saturating_duration_since(Instant::now());
         let end = Instant::now() + patience + BURST;
         while Instant::now() < end {
             match self.listener.wait(patience)? {
                 Heard::Nothing => break,
-                Heard::Lost => self.look_everywhere(),
+                Heard::Lost => {
+                    heard = true;
+                    self.look_everywhere();
+                }
                 Heard::Event(event) => {
                     if let Some(modalias) = event.modalias.filter(|_| event.action != "remove") {
                         self.waiting.extend(self.modules.fitting(&modalias));
                     }
                     if event.subsystem == "block" || !self.waiting.is_empty() {
                         // Take the rest of the burst along, then look.
+                        heard = true;
                         patience = Duration::ZERO;
                     }
                 }
             }
         }
-        Ok(())
+        Ok(heard)
     }
 }
 

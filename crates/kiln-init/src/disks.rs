@@ -1,12 +1,14 @@
 //! Disks as the kernel shows them, their tables, and the nodes of their partitions.
 
 use crate::Error;
-use crate::choice::{Candidate, boot_disk, loader_partition};
+use crate::choice::{Candidate, Search, boot_disk, loader_partition, search};
 use crate::console::note;
 use crate::devices::Devices;
 use crate::error::file;
 use crate::kernel_table::{Change, changes};
+use crate::remember::Place;
 use kiln_disk::gpt::{self, Located};
+use kiln_disk::layout::ESP;
 use kiln_disk::{BlockDevice, FileDevice, Gpt, Guid};
 use kiln_sys::block::{self, Extent};
 use std::fs::{self, File};
@@ -48,13 +50,31 @@ pub fn find(devices: &mut Devices) -> Result<Disk, Error> {
     let loader = fs::read(LOADER_VARIABLE).ok().and_then(|bytes| loader_partition(&bytes));
     let start = Instant::now();
     let deadline = start + PATIENCE;
+    let mut settled = false;
     loop {
-        let last_resort = start.elapsed() >= LOADER_PATIENCE;
-        if let Some(disk) = look(loader, last_resort)? {
+        if loader.is_some()
+            && let Some(disk) = look(loader, false)?
+        {
             return Ok(disk);
         }
-        if devices.load_next()? {
-            continue;
+        let last_resort = start.elapsed() >= LOADER_PATIENCE;
+        match search(loader.is_some(), devices.is_waiting(), settled, last_resort) {
+            Search::Load => {
+                devices.load_next()?;
+                settled = false;
+                continue;
+            }
+            Search::Settle => {
+                settled = devices.settle(deadline)?;
+                continue;
+            }
+            Search::Choose => {
+                if let Some(disk) = look(loader, true)? {
+                    return Ok(disk);
+                }
+                settled = false;
+            }
+            Search::Wait => {}
         }
         if Instant::now() >= deadline {
             let seen = disk_names().join(" ");
@@ -114,6 +134,18 @@ impl Disk {
     pub(crate) fn failed(&self) -> impl FnOnce(kiln_disk::Error) -> Error {
         let disk = self.node.clone();
         move |source| Error::Disk { disk, source }
+    }
+
+    /// Place of the ESP on the disk, if there is one.
+    #[must_use]
+    pub fn system_partition(&self) -> Option<Place> {
+        let table = &self.located.table;
+        let (_, partition) = table.named(ESP.name)?;
+        let place = Place {
+            offset: partition.offset(table.sector_size),
+            length: partition.length(table.sector_size),
+        };
+        (partition.type_guid == ESP.type_guid).then_some(place)
     }
 
     /// Replaces the table on the disk, safely against power loss, and tells the kernel.

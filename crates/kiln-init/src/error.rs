@@ -86,6 +86,12 @@ pub enum Error {
         /// How it ended.
         outcome: String,
     },
+    /// The boot came to no end in its time.
+    #[error("no progress for {minutes} minutes")]
+    NoProgress {
+        /// How long was waited.
+        minutes: u64,
+    },
     /// A defect of this program.
     #[error("internal error: {0}")]
     Internal(String),
@@ -107,9 +113,11 @@ impl Error {
             Self::Disk { source, .. } => return source.hint(),
             Self::System(source) => return source.hint(),
             Self::Manifest(_) => "build the image again",
-            Self::File { .. } | Self::Table { .. } | Self::Program { .. } | Self::Internal(_) => {
-                return None;
-            }
+            Self::File { .. }
+            | Self::Table { .. }
+            | Self::Program { .. }
+            | Self::NoProgress { .. }
+            | Self::Internal(_) => return None,
         };
         Some(hint.into())
     }

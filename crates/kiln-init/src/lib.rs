@@ -7,28 +7,37 @@
 //! memory and three times the time, and leaves the order of steps to generators.
 //!
 //! Decisions are pure functions over values ([`cmdline`], [`choice`], [`kernel_table`], [`plan`],
-//! [`superblock`], [`overlay::plan`], [`modules::pending`]); the rest carries them out.
+//! [`superblock`], [`own`], [`blame`], [`overlay::plan`], [`modules::pending`]); the rest carries them
+//! out.
 
+pub mod blame;
 pub mod boot;
+pub mod boot_file;
+mod bounded;
 pub mod choice;
 pub mod cmdline;
 pub mod console;
 pub mod copy;
+mod deadline;
 pub mod devices;
 pub mod disks;
 mod early;
 mod error;
+mod failure;
 mod handover;
 pub mod identity;
 pub mod kernel_table;
 pub mod modules;
 pub mod overlay;
+pub mod own;
 pub mod plan;
 mod readahead;
+pub mod remember;
 mod root;
 mod state;
 pub mod superblock;
 mod tools;
+mod watchdog;
 
 pub use boot::run;
 pub use error::Error;

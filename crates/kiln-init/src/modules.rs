@@ -14,6 +14,10 @@ use std::thread::{self, JoinHandle};
 
 /// Where the kernel says which release it is.
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
+/// Watchdog drivers whose names do not end in [`WATCHDOG_ENDING`] (kernel, drivers/watchdog).
+const WATCHDOGS: [&str; 3] = ["i6300esb", "ipmi_watchdog", "sp5100_tco"];
+/// How the others end. The kernel's `softdog` has no such name: a kernel that hangs does not run it.
+const WATCHDOG_ENDING: &str = "wdt";
 
 /// The modules of one folder and what was done with them.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +79,12 @@ impl Modules {
         fitting
     }
 
+    /// Whether a module drives a hardware watchdog.
+    #[must_use]
+    pub fn is_watchdog(&self, index: usize) -> bool {
+        self.manifest.modules.get(index).is_some_and(|module| names_watchdog(&module.file))
+    }
+
     /// Loads one module with what it needs.
     pub fn load_one(&mut self, index: usize) {
         self.load(&[index]);
@@ -105,6 +115,13 @@ impl Modules {
             }
         }
     }
+}
+
+/// Whether a module file is that of a hardware watchdog. Names are all there is: a device does not
+/// say what it is for.
+fn names_watchdog(file: &str) -> bool {
+    let name = file.split('.').next().unwrap_or_default().replace('-', "_");
+    WATCHDOGS.contains(&name.as_str()) || name.ends_with(WATCHDOG_ENDING)
 }
 
 /// Loads what every boot needs beside the caller, until [`Background::wait`].
@@ -166,6 +183,23 @@ mod tests {
         ];
         for (tried, wanted, expected) in cases {
             assert_eq!(pending(&manifest, tried, wanted), expected, "{tried:?} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn watchdogs_are_known_by_name() {
+        let cases = [
+            ("i6300esb.ko.xz", true),
+            ("iTCO_wdt.ko", true),
+            ("sp5100-tco.ko.zst", true),
+            ("hpwdt.ko", true),
+            ("sbsa_gwdt.ko", true),
+            ("softdog.ko", false),
+            ("ahci.ko.xz", false),
+            ("", false),
+        ];
+        for (file, expected) in cases {
+            assert_eq!(names_watchdog(file), expected, "{file}");
         }
     }
 

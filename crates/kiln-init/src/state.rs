@@ -176,9 +176,16 @@ fn read_superblock(node: &str) -> Result<Option<Superblock>, Error> {
 }
 
 /// Keeps the reason of a failed boot where the next one, or a person, finds it: in state if that is
-/// mounted. Nothing is done if that fails.
+/// mounted, which it may be below the new root already. Nothing is done if that fails.
 pub(crate) fn record_failure(text: &str) {
-    let path = mount_point().join(FAILURE);
+    for state in [mount_point(), PathBuf::from("/state")] {
+        record_failure_in(&state, text);
+    }
+}
+
+/// [`record_failure`] for a state that is mounted at `state`.
+pub(crate) fn record_failure_in(state: &Path, text: &str) {
+    let path = state.join(FAILURE);
     if path.parent().is_some_and(Path::is_dir) {
         let _ = fs::write(path, format!("{text}\n"));
     }

@@ -4,7 +4,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bootstrap, build, completion, inspect, lint, manual, run};
+use crate::commands::{
+    bless, boot_failed, bootstrap, build, completion, health, history, inspect, lint, manual,
+    rollback, run, status, upgrade,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,8 +16,9 @@ Examples:
   kiln build oci:base -o out --user admin --ssh-key ~/.ssh/id_ed25519.pub
   kiln inspect out/debian.raw
   kiln run out/debian.raw --forward 2222:22
+  kiln upgrade registry.example/edge:14 --reboot
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `lint` found something.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `lint` found something, 10 `upgrade --check` did.";
 
 /// Fires a container image into an operating system that does not change
 #[derive(Debug, Parser)]
@@ -38,6 +42,15 @@ pub(crate) enum Verb {
     Lint(lint::LintArguments),
     Run(run::RunArguments),
     Inspect(inspect::InspectArguments),
+    Upgrade(Box<upgrade::UpgradeArguments>),
+    Rollback(rollback::RollbackArguments),
+    Status(status::StatusArguments),
+    History(history::HistoryArguments),
+    Health(health::HealthArguments),
+    #[command(hide = true)]
+    Bless(bless::BlessArguments),
+    #[command(hide = true)]
+    BootFailed(boot_failed::BootFailedArguments),
     Completion(completion::CompletionArguments),
     Manual(manual::ManualArguments),
 }

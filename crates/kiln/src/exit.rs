@@ -8,9 +8,11 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The verb did its work and its verdict is no.
 pub(crate) const REFUSED: u8 = 3;
+/// There is something to do, which nobody asked for yet.
+pub(crate) const AVAILABLE: u8 = 10;
 
 /// All codes, for the reference.
-pub(crate) const CODES: [(u8, &str); 4] = [
+pub(crate) const CODES: [(u8, &str); 5] = [
     (DONE, "done"),
     (
         FAILED,
@@ -18,4 +20,5 @@ pub(crate) const CODES: [(u8, &str); 4] = [
     ),
     (USAGE, "wrong usage: an argument is unknown, missing or malformed; nothing was done"),
     (REFUSED, "`kiln lint` only: the image was read and has a finding as bad as `--deny`"),
+    (AVAILABLE, "`kiln upgrade --check` only: there is a release to fetch or to activate"),
 ];

@@ -21,7 +21,7 @@ pub(crate) fn pages(mut root: Command) -> Vec<(String, String)> {
         ("exit-codes.md".to_owned(), exit_codes()),
         ("limits.md".to_owned(), limits_page(&root)),
     ];
-    for verb in root.get_subcommands() {
+    for verb in root.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let mut text = ORIGIN.to_owned();
         verb_section(&mut text, verb, "kiln", 1);
         pages.push((format!("kiln-{}.md", verb.get_name()), text));

@@ -20,7 +20,9 @@ use kiln_tree::{ContentStore, Tree};
 
 pub(crate) use edit::Editor;
 pub(crate) use late_modules::add_late_modules;
+pub(crate) use users::hash_password;
 
+use crate::recipe::{self, Recipe};
 use crate::{Error, User};
 
 /// What goes into the layer.
@@ -30,6 +32,8 @@ pub struct LayerContents<'a> {
     pub binary: &'a [u8],
     /// Logins to add.
     pub users: &'a [User],
+    /// How the system is made, for the machine's own later builds ([`crate::recipe`]).
+    pub recipe: &'a Recipe,
 }
 
 /// What was done, for the user to read.
@@ -55,6 +59,9 @@ pub fn apply(
     mounts::add_mount_points(&mut editor)?;
     editor.file(b"usr/bin/kiln", 0o755, contents.binary)?;
     units::add_units(&mut editor)?;
+    let recipe = contents.recipe.to_json()?;
+    // Not for everyone's eyes: it holds password hashes.
+    editor.file(recipe::PATH.as_bytes(), 0o600, recipe.as_bytes())?;
     for user in contents.users {
         users::add_user(&mut editor, user)?;
     }

@@ -3,6 +3,10 @@
 //! Kiln's units are vendor units (`/usr/lib/systemd`), enabled by vendor links, so an
 //! administrator's `/etc` can still override or mask each. What Kiln masks would write to the ESP
 //! behind its back: the loader, its random seed and boot counting belong to the revision.
+//!
+//! The health gate hangs on systemd's own `boot-complete.target`: whatever is `RequiredBy=` it takes
+//! part in the judgement, Kiln's unit being one of many. When the target fails or takes too long,
+//! the boot has failed.
 
 use super::Editor;
 use crate::Error;
@@ -13,6 +17,9 @@ const MASKED: [&str; 3] = [
     "systemd-boot-random-seed.service",
     "systemd-boot-update.service",
 ];
+
+/// The folder of vendor units.
+const UNITS: &str = "usr/lib/systemd/system";
 
 /// Host keys are made on the machine: keys in an image are shared by everyone who has the image.
 const SSH_HOST_KEYS: &str = "\
@@ -30,17 +37,220 @@ RemainAfterExit=yes
 WantedBy=multi-user.target
 ";
 
+/// Name, text, and the link that enables it.
+struct Unit {
+    name: &'static str,
+    text: &'static str,
+    /// The folder of the target that pulls it in; none for units that others name.
+    enabled_in: Option<&'static str>,
+}
+
+/// The life of a boot: judged, blessed, or given up.
+///
+/// The last of them succeeds whatever it decides: if it crashes or hangs, systemd restarts in its place.
+/// The condition keeps all of them away from a tree that was not started by Kiln's first process,
+/// such as a container of the same image.
+const LIFE_CYCLE: [Unit; 3] = [
+    Unit {
+        name: "kiln-health.service",
+        text: "\
+[Unit]
+Description=Run the health checks of this system
+Documentation=man:kiln-health(1)
+ConditionPathExists=/run/kiln/boot
+After=multi-user.target
+Before=boot-complete.target
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/kiln health run
+RemainAfterExit=yes
+",
+        enabled_in: Some("boot-complete.target.requires"),
+    },
+    Unit {
+        name: "kiln-bless.service",
+        text: "\
+[Unit]
+Description=Keep this system: its boot succeeded
+Documentation=man:kiln-status(1)
+ConditionPathExists=/run/kiln/boot
+Requires=boot-complete.target
+After=boot-complete.target multi-user.target
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/kiln bless
+RemainAfterExit=yes
+",
+        enabled_in: Some("multi-user.target.wants"),
+    },
+    Unit {
+        name: "kiln-boot-failed.service",
+        text: "\
+[Unit]
+Description=Give up this boot and go back to the system before
+Documentation=man:kiln-status(1)
+DefaultDependencies=no
+ConditionPathExists=/run/kiln/boot
+FailureAction=reboot-force
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/kiln boot-failed --stage health
+TimeoutStartSec=8min
+",
+        enabled_in: None,
+    },
+];
+
+/// For the units of emergency and rescue mode. The time is that of an orderly restart and a forced one.
+const GIVE_UP: &str = "\
+[Service]
+ExecStartPre=-/usr/bin/kiln boot-failed --stage emergency
+TimeoutStartSec=8min
+";
+
+/// Additions to units and settings of systemd: path below `/usr/lib/systemd`, and text.
+const DROP_INS: [(&str, &str); 4] = [
+    // The time begins when the boot queues the target, so a unit in front of it that never ends
+    // fails the boot as well.
+    (
+        "system/boot-complete.target.d/kiln.conf",
+        "[Unit]\nOnFailure=kiln-boot-failed.service\nJobTimeoutSec=10min\n",
+    ),
+    // Reboots only while the boot is counted: a person who asks for these modes on a system that
+    // proved itself gets them.
+    ("system/emergency.service.d/kiln.conf", GIVE_UP),
+    ("system/rescue.service.d/kiln.conf", GIVE_UP),
+    // systemd takes over what the first process armed.
+    (
+        "system.conf.d/kiln-watchdog.conf",
+        "[Manager]\nRuntimeWatchdogSec=30s\nRebootWatchdogSec=2min\n",
+    ),
+];
+
 /// Adds Kiln's units and masks.
 pub(super) fn add_units(editor: &mut Editor<'_>) -> Result<(), Error> {
     for unit in MASKED {
         editor.symlink(format!("etc/systemd/system/{unit}").as_bytes(), b"/dev/null")?;
     }
     if editor.exists(b"usr/bin/ssh-keygen") {
-        let unit = "kiln-ssh-host-keys.service";
-        let folder = "usr/lib/systemd/system";
-        editor.file(format!("{folder}/{unit}").as_bytes(), 0o644, SSH_HOST_KEYS.as_bytes())?;
-        let link = format!("{folder}/multi-user.target.wants/{unit}");
-        editor.symlink(link.as_bytes(), format!("../{unit}").as_bytes())?;
+        let enabled_in = Some("multi-user.target.wants");
+        add(editor, &Unit { name: "kiln-ssh-host-keys.service", text: SSH_HOST_KEYS, enabled_in })?;
+    }
+    for unit in &LIFE_CYCLE {
+        add(editor, unit)?;
+    }
+    for (path, text) in DROP_INS {
+        editor.file(format!("usr/lib/systemd/{path}").as_bytes(), 0o644, text.as_bytes())?;
     }
     Ok(())
+}
+
+fn add(editor: &mut Editor<'_>, unit: &Unit) -> Result<(), Error> {
+    let Unit { name, text, enabled_in } = unit;
+    editor.file(format!("{UNITS}/{name}").as_bytes(), 0o644, text.as_bytes())?;
+    if let Some(folder) = enabled_in {
+        let link = format!("{UNITS}/{folder}/{name}");
+        editor.symlink(link.as_bytes(), format!("../{name}").as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use kiln_tree::{Kind, MemoryStore, Tree};
+
+    use super::{DROP_INS, Editor, LIFE_CYCLE, UNITS, Unit, add_units};
+
+    /// The units of an image with ssh, as path and text, links followed.
+    fn layer() -> Vec<(String, String)> {
+        let (mut tree, mut store) = (Tree::new(), MemoryStore::default());
+        let mut editor = Editor::new(&mut tree, &mut store);
+        editor.file(b"usr/bin/ssh-keygen", 0o755, b"x").unwrap();
+        add_units(&mut editor).unwrap();
+        let mut found = Vec::new();
+        for folder in ["", "/boot-complete.target.requires", "/multi-user.target.wants"] {
+            let folder = format!("{UNITS}{folder}");
+            for name in editor.names(folder.as_bytes()) {
+                let path = format!("{folder}/{}", String::from_utf8(name).unwrap());
+                if let Some((text, metadata)) = editor.read(path.as_bytes()).unwrap() {
+                    assert_eq!(metadata.mode, 0o644, "{path}");
+                    found.push((path, String::from_utf8(text).unwrap()));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_gate_is_wired() {
+        let layer = layer();
+        let text = |path: &str| {
+            let found = layer.iter().find(|(found, _)| found == &format!("{UNITS}/{path}"));
+            found.map(|(_, text)| text.as_str())
+        };
+        // Read through the links that enable them.
+        for (link, part) in [
+            ("boot-complete.target.requires/kiln-health.service", "ExecStart=/usr/bin/kiln health"),
+            ("multi-user.target.wants/kiln-bless.service", "Requires=boot-complete.target"),
+            ("multi-user.target.wants/kiln-ssh-host-keys.service", "ssh-keygen -A"),
+            ("kiln-boot-failed.service", "boot-failed --stage health"),
+        ] {
+            assert!(text(link).is_some_and(|text| text.contains(part)), "{link}: {layer:#?}");
+        }
+        let named = |Unit { name, .. }: &Unit| DROP_INS[0].1.contains(&format!("OnFailure={name}"));
+        assert!(LIFE_CYCLE.iter().any(named), "the failure unit is one of ours");
+    }
+
+    /// systemd itself is the judge of syntax and of what it would ignore.
+    #[test]
+    fn systemd_finds_nothing_to_complain_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        for Unit { name, text, .. } in &LIFE_CYCLE {
+            let path = folder.path().join(name);
+            // The program is not on this machine.
+            fs::write(&path, text.replace("/usr/bin/kiln", "/bin/true")).unwrap();
+            paths.push(path);
+        }
+        for (at, text) in DROP_INS {
+            let Some(at) = at.strip_prefix("system/") else { continue };
+            let path = folder.path().join(at);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text.replace("/usr/bin/kiln", "/bin/true")).unwrap();
+        }
+        let target = "[Unit]\nDescription=x\nRequires=kiln-health.service\n";
+        fs::write(folder.path().join("boot-complete.target"), target).unwrap();
+        paths.push(folder.path().join("boot-complete.target"));
+        let mut verify = Command::new("systemd-analyze");
+        verify.args(["verify", "--man=no"]).args(&paths);
+        verify.env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()));
+        match verify.output() {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                let ours =
+                    said.lines().any(|line| line.contains("kiln") || line.contains("boot-c"));
+                assert!(output.status.success() && !ours, "{said}");
+            }
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+        }
+    }
+
+    #[test]
+    fn masks_are_links_to_nothing() {
+        let (mut tree, mut store) = (Tree::new(), MemoryStore::default());
+        add_units(&mut Editor::new(&mut tree, &mut store)).unwrap();
+        for name in super::MASKED {
+            let path = format!("etc/systemd/system/{name}");
+            let folder = tree.resolve(b"etc/systemd/system").unwrap();
+            let Kind::Directory(children) = &tree.node(folder).kind else { panic!("{path}") };
+            let link = &tree.node(children[name.as_bytes()]).kind;
+            assert!(matches!(link, Kind::Symlink(target) if target == b"/dev/null"), "{path}");
+        }
+    }
 }

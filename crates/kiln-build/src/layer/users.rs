@@ -141,7 +141,7 @@ fn set_password(editor: &mut Editor<'_>, user: &User) -> Result<(), Error> {
 }
 
 /// A crypt(5) hash; text that begins with `$` is one already.
-fn hash_password(name: &str, password: &str) -> Result<String, String> {
+pub(crate) fn hash_password(name: &str, password: &str) -> Result<String, String> {
     if password.contains([':', '\n']) && password.starts_with('$') {
         return Err("the password hash holds a colon or a line break".into());
     }

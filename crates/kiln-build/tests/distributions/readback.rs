@@ -138,6 +138,5 @@ fn is_layer(path: &[u8]) -> bool {
         let rest = path.strip_prefix(place.as_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     };
-    LAYER.iter().any(|place| is_below(&place))
-        || PARENTS.iter().any(|place| path == place.as_bytes())
+    LAYER.iter().any(is_below) || PARENTS.iter().any(|place| path == place.as_bytes())
 }

@@ -1,7 +1,6 @@
 //! The judgement of this boot: it proved itself, or it failed.
 
 use std::fs;
-use std::path::Path;
 
 use kiln_disk::fat::update::Change;
 
@@ -12,14 +11,14 @@ use crate::ledger::{Event, Failure, Stage, State};
 use crate::machine::{FailureNote, Paths};
 use crate::plan;
 
-/// Says that this boot was blessed, to the deadline and to whoever wants to know.
-pub const BLESSED: &str = "/run/kiln/blessed";
-
 /// What a failure means for this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assessment {
     /// The loader counts it: starting again leads to another try, or to the revision before.
     Counted,
+    /// It used up its tries, and nothing else on this disk can start: starting again would start
+    /// the same for ever, so it is better to stay up for a person to look.
+    Alone,
     /// It was blessed in an earlier boot: starting again would start the same.
     Blessed,
     /// Nothing says which boot file started it.
@@ -55,7 +54,7 @@ pub fn bless(paths: &Paths, busy: impl FnOnce()) -> Result<Option<u32>, Error> {
             store.write(&machine.ledger)?;
         }
     }
-    let blessed = Path::new(BLESSED);
+    let blessed = &paths.blessed;
     fs::write(blessed, b"").map_err(|source| Error::file("write", blessed, source))?;
     Ok(blessing.map(|blessing| blessing.generation))
 }
@@ -80,5 +79,8 @@ pub fn fail(
     let event = Event { time: now(), state: State::Failed, failure: Some(failure) };
     machine.ledger.record(entry.name.generation, event);
     store.write(&machine.ledger)?;
-    Ok(Assessment::Counted)
+    let has_other =
+        machine.entries.iter().any(|other| other.name != entry.name && other.is_usable());
+    let is_alone = entry.name.is_bad() && !has_other;
+    Ok(if is_alone { Assessment::Alone } else { Assessment::Counted })
 }

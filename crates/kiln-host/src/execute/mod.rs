@@ -7,7 +7,7 @@ mod upgrade;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use assess::{Assessment, BLESSED, bless, fail};
+pub use assess::{Assessment, bless, fail};
 pub use rollback::rollback;
 pub use upgrade::{Action, Outcome, UpgradeOptions, upgrade};
 

@@ -5,7 +5,7 @@
 //! written root; the new boot file appears last, and **that rename is the commit point**.
 
 use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use kiln_build::{Assembled, BuildOptions, Input, Place, Progress, assemble};
@@ -132,7 +132,7 @@ pub fn upgrade(
     Ok(Outcome::Activated { generation })
 }
 
-/// Makes room, writes and proves the root, and puts the boot file where no loader lists it.
+/// Fetches, makes room, writes and proves the root, and puts the boot file where no loader lists it.
 fn stage(
     paths: &Paths,
     store: &Store,
@@ -145,18 +145,6 @@ fn stage(
     let Some(partition) = machine.partition(plan.target).cloned() else {
         return Err(Error::NotKiln { reason: format!("no slot {}", plan.target) });
     };
-    let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
-    for path in &plan.removes {
-        esp.remove(path)?;
-    }
-    for generation in &plan.replaces {
-        let event = Event { time: now(), state: State::Replaced, failure: None };
-        machine.ledger.record(*generation, event);
-    }
-    store.write(&machine.ledger)?;
-    // Held open by nobody while the slot is written, which may take minutes.
-    drop(esp);
-
     // Exclusive: fails while anything has the slot, such as a mapped root.
     let exclusive = rustix::fs::OFlags::EXCL.bits().cast_signed();
     let root = File::options()
@@ -168,20 +156,23 @@ fn stage(
     let mut place = SlotPlace {
         root: root.try_clone().map_err(Error::device("open", &partition.node))?,
         folder: paths.ledger.clone(),
+        make_room: &mut || make_room(store, machine, plan),
+        failure: None,
     };
-    let assembled = assemble(&options.build, &mut place, progress)?;
+    let assembled = match assemble(&options.build, &mut place, progress) {
+        Ok(assembled) => assembled,
+        Err(error) => return Err(place.failure.take().unwrap_or_else(|| error.into())),
+    };
     check_source(&assembled, manifest_digest)?;
     root.sync_all().map_err(Error::device("write back", &partition.node))?;
-    kiln_sys::block::drop_cache(&root, &partition.node).map_err(|error| Error::Slot {
-        slot: plan.target,
-        device: partition.node.clone(),
-        reason: error.to_string(),
-    })?;
-    prove(&root, &assembled).map_err(|reason| Error::Slot {
-        slot: plan.target,
-        device: partition.node.clone(),
-        reason,
-    })?;
+    let refuse = |reason| Error::Slot { slot: plan.target, device: partition.node.clone(), reason };
+    let metadata = root.metadata().map_err(Error::device("look at", &partition.node))?;
+    // So that the proof below reads the medium. A file has no cache of its own to drop.
+    if metadata.file_type().is_block_device() {
+        kiln_sys::block::drop_cache(&root, &partition.node)
+            .map_err(|error| refuse(error.to_string()))?;
+    }
+    prove(&root, &assembled).map_err(refuse)?;
 
     let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
     let (needed, free) = (assembled.boot_file.len() as u64, esp.free()?);
@@ -206,6 +197,20 @@ fn stage(
     store.write(&machine.ledger)?;
     esp.put(&Staged::path(generation), &assembled.boot_file)?;
     Ok(generation)
+}
+
+/// Takes away what starts from the slot that will be overwritten, and what was staged.
+fn make_room(store: &Store, machine: &mut Machine, plan: &Plan) -> Result<(), Error> {
+    let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
+    for path in &plan.removes {
+        esp.remove(path)?;
+    }
+    for generation in &plan.replaces {
+        let event = Event { time: now(), state: State::Replaced, failure: None };
+        machine.ledger.record(*generation, event);
+    }
+    // The ESP is held open by nobody while the slot is written, which may take minutes.
+    store.write(&machine.ledger)
 }
 
 /// Lists the staged boot file: the commit point.
@@ -248,15 +253,26 @@ fn prove(root: &File, assembled: &Assembled) -> Result<(), String> {
 }
 
 /// The slot as the place of a root image.
-struct SlotPlace {
+struct SlotPlace<'a> {
     root: File,
     /// Where data goes that is needed only while building.
     folder: PathBuf,
+    /// Makes room for the root.
+    make_room: &'a mut dyn FnMut() -> Result<(), Error>,
+    /// Why there is no room, which the builder cannot carry.
+    failure: Option<Error>,
 }
 
-impl Place for SlotPlace {
+impl Place for SlotPlace<'_> {
+    /// Asked when everything was fetched and encoded, and right before the first byte is written: an
+    /// image that cannot be fetched or booted costs no revision that could be gone back to.
     fn root(&mut self, _name: &str) -> Result<File, kiln_build::Error> {
-        self.root.try_clone().map_err(|source| kiln_build::Error::write(&self.folder, source))
+        let failed = |source| kiln_build::Error::write(&self.folder, source);
+        if let Err(error) = (self.make_room)() {
+            self.failure = Some(error);
+            return Err(failed(std::io::Error::other("there is no room for the root")));
+        }
+        self.root.try_clone().map_err(failed)
     }
 
     fn spool(&self) -> Result<File, kiln_build::Error> {

@@ -302,3 +302,110 @@ fn shortened(reason: &str) -> String {
     let start = (start..reason.len()).find(|at| reason.is_char_boundary(*at)).unwrap_or(start);
     reason.get(start..).unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        Event, Failure, Ledger, MAXIMUM_REASON, MAXIMUM_REVISIONS, Slot, Stage, State, Verification,
+    };
+    use crate::plan::test_support::{hash, revision};
+
+    fn ledger() -> Ledger {
+        let mut failed = revision(2, 2, Slot::B, State::Failed);
+        failed.reference = Some("docker://registry.example/edge:13".into());
+        failed.verification = Verification::Signed("ab12".into());
+        Ledger {
+            next_generation: 3,
+            follow: Some("docker://registry.example/edge:13".into()),
+            revisions: vec![revision(1, 1, Slot::A, State::Blessed), failed],
+            ..Ledger::default()
+        }
+    }
+
+    /// A ledger of the field must be readable for ever.
+    #[test]
+    fn the_text_is_frozen() {
+        let text = ledger().to_json().unwrap();
+        let golden = include_str!("../../tests/golden/ledger.json");
+        assert_eq!(text, golden);
+        assert_eq!(Ledger::from_json(golden.as_bytes()).unwrap(), ledger());
+    }
+
+    #[test]
+    fn what_this_crate_does_not_write_is_refused() {
+        let good = ledger().to_json().unwrap();
+        for (old, new, expected) in [
+            ("ledger.v1", "ledger.v2", "unknown format"),
+            ("\"next_generation\": 3", "\"next_generation\": 2", "used already"),
+            ("\"generation\": 1,", "\"generation\": 2,", "not ascending"),
+            ("\"follow\"", "\"folow\"", "folow"),
+            ("\"slot\": \"a\"", "\"slot\": \"c\"", "unknown variant"),
+            ("\"generation\": 1,", "\"generation\": -1,", "invalid value"),
+        ] {
+            let text = good.replacen(old, new, 1);
+            assert_ne!(text, good, "{old}");
+            let error = Ledger::from_json(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{expected}: {error}");
+            assert!(error.hint().is_some());
+        }
+        let mut empty = ledger();
+        empty.revisions[0].events.clear();
+        let error = Ledger::from_json(empty.to_json().unwrap().as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("without an event"), "{error}");
+    }
+
+    #[test]
+    fn events_are_recorded_once_and_reasons_cut_at_a_character() {
+        let mut ledger = ledger();
+        let failure = Failure { stage: Stage::Health, reason: "ä".repeat(MAXIMUM_REASON) + "!" };
+        let event = Event { time: 5, state: State::Failed, failure: Some(failure) };
+        ledger.record(1, event.clone());
+        ledger.record(1, event.clone());
+        ledger.record(99, event);
+        assert_eq!(ledger.revisions[0].events.len(), 2);
+        let reason = &ledger.revision(1).unwrap().failure().unwrap().reason;
+        assert!(reason.len() <= MAXIMUM_REASON && reason.ends_with("ä!"), "{}", reason.len());
+    }
+
+    #[test]
+    fn numbers_only_grow_and_old_revisions_are_forgotten() {
+        let mut ledger = Ledger::default();
+        for number in 0..MAXIMUM_REVISIONS + 10 {
+            let generation = ledger.add(revision(0, 1, Slot::A, State::Replaced));
+            assert_eq!(usize::try_from(generation).unwrap(), number + 2);
+        }
+        assert_eq!(ledger.revisions.len(), MAXIMUM_REVISIONS);
+        assert_eq!(ledger.revisions.last().unwrap().generation, ledger.next_generation - 1);
+        ledger.revisions[0] = revision(12, 2, Slot::B, State::Failed);
+        ledger.add(revision(0, 3, Slot::A, State::Staged));
+        assert!(ledger.quarantined(&hash(2), None).is_some(), "a failure is not forgotten");
+    }
+
+    #[test]
+    fn what_failed_is_quarantined_until_it_proves_itself() {
+        let mut ledger = ledger();
+        assert_eq!(ledger.quarantined(&hash(1), Some("sha256:1")), None);
+        assert_eq!(ledger.quarantined(&hash(2), None).unwrap().generation, 2);
+        // The machine's own build of the same image has no hash yet.
+        assert_eq!(ledger.quarantined("", Some("sha256:2")).unwrap().generation, 2);
+        let event = |state| Event { time: 9, state, failure: None };
+        ledger.record(2, event(State::Replaced));
+        assert!(ledger.quarantined(&hash(2), None).is_some(), "its slot was taken, no more");
+        ledger.record(2, event(State::Blessed));
+        assert_eq!(ledger.quarantined(&hash(2), None), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>, at in 0_usize..3000) {
+            let _ = Ledger::from_json(&bytes);
+            let mut text = ledger().to_json().unwrap().into_bytes();
+            let start = at.min(text.len());
+            let end = (start + bytes.len()).min(text.len());
+            text.splice(start..end, bytes);
+            let _ = Ledger::from_json(&text);
+        }
+    }
+}

@@ -94,3 +94,52 @@ pub fn read(folder: &Path) -> Result<Option<Ledger>, Error> {
     };
     Ledger::from_json(&text).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{Store, read};
+    use crate::ledger::Ledger;
+
+    #[test]
+    fn a_ledger_comes_back_and_a_torn_one_never_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kiln");
+        assert_eq!(read(&path).unwrap(), None);
+        let store = Store::open(&path, || panic!("nobody has it")).unwrap();
+        assert_eq!(store.read().unwrap(), None);
+        let ledger = Ledger { follow: Some("docker://a/b".into()), ..Ledger::default() };
+        store.write(&ledger).unwrap();
+        // What a power cut before the rename leaves.
+        fs::write(path.join("ledger.json.new"), "{").unwrap();
+        assert_eq!(store.read().unwrap(), Some(ledger.clone()));
+        store.write(&Ledger::default()).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(Ledger::default()));
+        assert!(!path.join("ledger.json.new").exists());
+        fs::write(path.join("ledger.json"), "{").unwrap();
+        assert!(read(&path).unwrap_err().hint().is_some());
+    }
+
+    #[test]
+    fn the_second_waits_until_the_first_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::open(folder.path(), || panic!("nobody has it")).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let path = folder.path().to_owned();
+        let second = std::thread::spawn(move || {
+            let told = sender.clone();
+            let store = Store::open(&path, || told.send("busy").unwrap()).unwrap();
+            sender.send("locked").unwrap();
+            drop(store);
+        });
+        let patience = Duration::from_secs(20);
+        assert_eq!(receiver.recv_timeout(patience), Ok("busy"));
+        assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "it must wait");
+        drop(first);
+        assert_eq!(receiver.recv_timeout(patience), Ok("locked"));
+        second.join().unwrap();
+    }
+}

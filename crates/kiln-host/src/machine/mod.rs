@@ -4,12 +4,14 @@
 //! The ESP and the slots are the truth about what can start; the ledger is the memory of what did.
 //! Where both speak about the same thing, the disk wins.
 
+mod paths;
 mod read;
 
 use kiln_boot::entry::EntryName;
 use kiln_verity::RootArgument;
 
-pub use read::{Paths, read};
+pub use paths::Paths;
+pub use read::{Glimpse, glimpse, is_counted, read};
 
 use crate::ledger::{Ledger, Slot};
 

@@ -1,7 +1,7 @@
 //! Reading a machine: facts of this boot, partition table, ESP, slots, ledger. Changes nothing.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kiln_boot::entry::{EntryName, FOLDER};
 use kiln_boot::uki;
@@ -13,36 +13,15 @@ use kiln_release::Release;
 use kiln_verity::{BLOCK, RootArgument, verify_block};
 
 use super::{
-    BootEntry, Booted, FailureNote, Machine, STAGING, SlotPartition, Staged, SystemPartition,
+    BootEntry, Booted, FailureNote, Machine, Paths, STAGING, SlotPartition, Staged, SystemPartition,
 };
 use crate::Error;
-use crate::ledger::{self, Slot};
+use crate::ledger::{self, Ledger, Slot};
 
 /// Largest boot file that is read, in bytes.
 const MAXIMUM_BOOT_FILE: u32 = 1 << 30;
 /// Largest note or `release.json` on the ESP that is read, in bytes.
 const MAXIMUM_NOTE: u32 = 16 << 20;
-
-/// Where things are on a machine; elsewhere in tests.
-#[derive(Debug, Clone)]
-pub struct Paths {
-    /// Facts of this boot, as the first process left them: `key=value` lines.
-    pub facts: PathBuf,
-    /// The folder of the ledger.
-    pub ledger: PathBuf,
-    /// Block devices, partitions included.
-    pub block_devices: PathBuf,
-}
-
-impl Default for Paths {
-    fn default() -> Self {
-        Self {
-            facts: "/run/kiln/boot".into(),
-            ledger: "/state/kiln".into(),
-            block_devices: "/sys/class/block".into(),
-        }
-    }
-}
 
 /// Reads everything.
 ///
@@ -50,8 +29,9 @@ impl Default for Paths {
 /// [`Error::NotKiln`] on any other system, and whatever reading the disk gives.
 pub fn read(paths: &Paths) -> Result<Machine, Error> {
     let facts = Facts::read(&paths.facts)?;
-    let disk = open(&facts.disk)?;
-    let table = gpt::read(&disk).map_err(Error::disk(&facts.disk))?.table;
+    let disk_node = paths.node(&facts.disk);
+    let disk = open(&disk_node)?;
+    let table = gpt::read(&disk).map_err(Error::disk(&disk_node))?.table;
     let sector_size = table.sector_size;
 
     let mut slots = Vec::new();
@@ -79,14 +59,9 @@ pub fn read(paths: &Paths) -> Result<Machine, Error> {
     drop(volume);
 
     let mut machine = Machine {
-        disk: facts.disk.clone(),
+        disk: disk_node,
         sector_size,
-        booted: Booted {
-            root_hash: facts.root.clone(),
-            slot: facts.slot,
-            generation: facts.generation,
-            is_recovery: facts.is_recovery,
-        },
+        booted: facts.booted,
         entries: Vec::new(),
         staged: Vec::new(),
         slots,
@@ -102,13 +77,39 @@ pub fn read(paths: &Paths) -> Result<Machine, Error> {
     Ok(machine)
 }
 
+/// What can be told without reading the disk, for which one must be root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// What runs.
+    pub booted: Booted,
+    /// Whether the loader counts this boot; `None` if nothing says so.
+    pub is_counted: Option<bool>,
+    /// What happened until the ledger was last written.
+    pub ledger: Ledger,
+}
+
+/// Reads the facts of this boot and the ledger.
+///
+/// # Errors
+/// [`Error::NotKiln`] on any other system, [`Error::File`], [`Error::Ledger`].
+pub fn glimpse(paths: &Paths) -> Result<Glimpse, Error> {
+    let facts = Facts::read(&paths.facts)?;
+    let ledger = ledger::read(&paths.ledger)?.unwrap_or_default();
+    Ok(Glimpse { booted: facts.booted, is_counted: facts.is_counted, ledger })
+}
+
+/// Whether the loader counts this boot, by the first process's word alone: for those who must know
+/// when the disk or the ledger cannot be read.
+#[must_use]
+pub fn is_counted(paths: &Paths) -> bool {
+    Facts::read(&paths.facts).is_ok_and(|facts| facts.is_counted == Some(true))
+}
+
 /// What the first process wrote.
 struct Facts {
-    root: String,
+    booted: Booted,
     disk: String,
-    slot: Slot,
-    generation: Option<u32>,
-    is_recovery: bool,
+    is_counted: Option<bool>,
 }
 
 impl Facts {
@@ -136,13 +137,14 @@ impl Facts {
             .ok()
             .and_then(|entry| entry.rsplit(['/', '\\']).next()?.parse::<EntryName>().ok())
             .map(|name| name.generation);
-        Ok(Self {
-            root: value("root")?,
-            disk: value("disk")?,
+        let booted = Booted {
+            root_hash: value("root")?,
             slot: slot.ok_or("partition")?,
             generation,
             is_recovery: value("mode")? == "recovery",
-        })
+        };
+        let is_counted = value("counted").ok().map(|answer| answer == "yes");
+        Ok(Self { booted, disk: value("disk")?, is_counted })
     }
 }
 
@@ -169,7 +171,7 @@ fn partition_node(paths: &Paths, disk: &str, number: u32) -> Option<String> {
         .flatten()
         .find(|entry| is_number(&entry.path()))
         .and_then(|entry| entry.file_name().into_string().ok())
-        .map(|name| format!("/dev/{}", name.replace('!', "/")))
+        .map(|name| paths.node(&format!("/dev/{}", name.replace('!', "/"))))
 }
 
 fn read_boot_files(machine: &mut Machine, fat: &Fat<'_>) -> Result<(), kiln_disk::Error> {
@@ -286,9 +288,15 @@ mod tests {
         let text = "root=ab\nmode=system\ndisk=/dev/vda\npartition=kiln-root-b\n\
                     entry=\\EFI\\Linux\\kiln-00000002+2-1.efi\n";
         let facts = Facts::parse(text).unwrap();
-        assert_eq!((facts.slot, facts.generation, facts.is_recovery), (Slot::B, Some(2), false));
+        let booted = &facts.booted;
+        assert_eq!((booted.slot, booted.generation, booted.is_recovery), (Slot::B, Some(2), false));
+        assert_eq!(facts.is_counted, None);
+        for (answer, expected) in [("yes", true), ("no", false)] {
+            let facts = Facts::parse(&format!("{text}counted={answer}\n")).unwrap();
+            assert_eq!(facts.is_counted, Some(expected));
+        }
         let without = text.replace("entry=", "x=");
-        assert_eq!(Facts::parse(&without).unwrap().generation, None);
+        assert_eq!(Facts::parse(&without).unwrap().booted.generation, None);
         for key in ["root", "mode", "disk", "partition"] {
             let broken = text.replace(&format!("{key}="), "x=");
             assert_eq!(Facts::parse(&broken).err(), Some(key));

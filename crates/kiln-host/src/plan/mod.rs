@@ -10,7 +10,7 @@ mod rollback;
 mod upgrade;
 
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 
 pub use bless::{Blessing, bless};
 pub use reconcile::reconcile;

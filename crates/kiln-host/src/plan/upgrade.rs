@@ -132,7 +132,29 @@ pub fn upgrade(
     if let Some(staged) = staged_match(machine, offer) {
         return Ok(Decision::Activate { generation: staged });
     }
+    if let Some(last) = last_resort(machine).filter(|_| !permissions.quarantined) {
+        let reason = format!(
+            "the running system has not proved itself yet, and generation {last}, to which it would \
+             fall back, would be overwritten"
+        );
+        return refuse(
+            reason,
+            "wait until `kiln status` says `blessed`; after `kiln rollback`, restart first; \
+             `--force` does it all the same",
+        );
+    }
     plan(machine, offer).map(Decision::Write)
+}
+
+/// What an unproved system falls back to, if an upgrade would overwrite it.
+fn last_resort(machine: &Machine) -> Option<u32> {
+    machine.booted_entry()?.name.counter?;
+    let target = target(machine);
+    let others = machine.entries.iter().filter(|entry| entry.is_usable());
+    others
+        .filter(|entry| entry.slot == Some(target))
+        .map(|entry| entry.name.generation)
+        .find(|generation| Some(*generation) != machine.booted.generation)
 }
 
 /// Whether nothing has to be done.
@@ -378,6 +400,20 @@ mod tests {
             let decision = upgrade(&forced, &offer, all, "amd64", "0.1.0").unwrap();
             assert!(matches!(decision, Decision::Write(_)), "{decision:?}");
         }
+    }
+
+    #[test]
+    fn an_unproved_system_keeps_its_way_back() {
+        let mut machine = machine();
+        let next = offer(&hash(3), digest(3), 30);
+        machine.entries[0].name = "kiln-00000002+2-1.efi".parse().unwrap();
+        let error = decide(&machine, &next).unwrap_err();
+        assert!(error.to_string().contains("generation 1, to which"), "{error}");
+        let force = Permissions { quarantined: true, older: false };
+        assert!(upgrade(&machine, &next, force, "amd64", "0.1.0").is_ok());
+        // With nothing to fall back to, an upgrade is the way out.
+        machine.entries[1] = entry(1, 1, Some(Slot::A), true);
+        assert!(decide(&machine, &next).is_ok());
     }
 
     #[test]

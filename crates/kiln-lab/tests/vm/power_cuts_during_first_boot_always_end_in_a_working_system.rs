@@ -28,6 +28,10 @@ const DISK: u64 = 8 << 30;
 /// Start of all chance; a failure prints it.
 const SEED: u64 = 1;
 
+/// Subsets tried of each large window: how many windows there are depends on how the guest's writes
+/// happened to be grouped, so that there must be room below.
+const SAMPLES: usize = 64;
+
 /// Fewest different disks that the run must have looked at.
 const FEWEST_DISKS: usize = 1500;
 
@@ -136,6 +140,7 @@ fn replay(
     let mut check = FirstBoot::new(base, root).map_err(|broken| finding(broken.to_string()))?;
     let options = Options {
         seed: SEED,
+        samples: SAMPLES,
         promises: promises.iter().map(|(operations, _)| *operations).collect(),
         ..Options::default()
     };

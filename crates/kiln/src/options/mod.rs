@@ -2,6 +2,7 @@
 
 pub(crate) mod containerfile;
 pub(crate) mod limits;
+pub(crate) mod machine;
 pub(crate) mod registry;
 pub(crate) mod users;
 

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kiln_host::machine::Paths;
 use kiln_registry::{Options, Platform, Source};
 
 use crate::render::Failure;
@@ -29,7 +30,8 @@ pub(crate) struct RegistryArguments {
     /// A registries.conf to read instead of the system's and the user's
     #[arg(long, value_name = "FILE")]
     registries_conf: Option<PathBuf>,
-    /// Where downloaded layers are kept [default: kiln/blobs in the user's cache folder]
+    /// Where downloaded layers are kept [default: kiln/blobs in the user's cache folder; for
+    /// `upgrade` /state/kiln/cache until it is done]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     cache: Option<PathBuf>,
     /// Keep no downloaded layers
@@ -38,6 +40,23 @@ pub(crate) struct RegistryArguments {
 }
 
 impl RegistryArguments {
+    /// Options for reading `source` on a machine: its own credentials come before those of people,
+    /// and the cache is where it can be cleared.
+    pub(crate) fn options_of_machine(
+        &self,
+        source: &Source,
+        paths: &Paths,
+    ) -> Result<Options, Failure> {
+        let mut options = self.options(&[source])?;
+        if self.auth_file.is_none() && paths.credentials.exists() {
+            options.network.auth_files.insert(0, paths.credentials.clone());
+        }
+        if self.cache.is_none() && is_remote(source) && !self.no_cache {
+            options.cache = Some(paths.cache.clone());
+        }
+        Ok(options)
+    }
+
     /// Options for reading `sources`.
     pub(crate) fn options(&self, sources: &[&Source]) -> Result<Options, Failure> {
         let mut options = Options::from_environment();
@@ -52,15 +71,17 @@ impl RegistryArguments {
         if let Some(folder) = &self.certs_dir {
             options.network.certificate_directories.insert(0, existing(folder)?);
         }
-        let is_remote =
-            |source: &&Source| matches!(source, Source::Registry(_) | Source::ShortName(_));
         options.cache = match &self.cache {
             Some(folder) => Some(folder.clone()),
-            None if self.no_cache || !sources.iter().any(is_remote) => None,
+            None if self.no_cache || !sources.iter().any(|source| is_remote(source)) => None,
             None => usual_cache(|name| std::env::var_os(name).map(PathBuf::from)),
         };
         Ok(options)
     }
+}
+
+fn is_remote(source: &Source) -> bool {
+    matches!(source, Source::Registry(_) | Source::ShortName(_))
 }
 
 fn existing(path: &Path) -> Result<PathBuf, Failure> {

@@ -9,4 +9,6 @@ mod build;
 mod containerfile;
 mod disk_full;
 mod fixture;
+mod life;
+mod machine;
 mod verbs;

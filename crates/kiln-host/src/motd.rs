@@ -1,0 +1,123 @@
+//! What people read when they log in: what runs, what comes next, and what failed last and why.
+//!
+//! A file below `/run`, so that it never outlives the boot that it speaks of.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::Error;
+use crate::ledger::{Ledger, Revision, State};
+use crate::machine::{Machine, Paths};
+
+/// Most characters of a reason that are shown; `kiln status` shows all.
+const MAXIMUM_REASON: usize = 240;
+
+/// The newest revision that failed, unless a newer one has proved itself since.
+#[must_use]
+pub fn last_failure(ledger: &Ledger) -> Option<&Revision> {
+    let is_later = |revision: &&Revision| {
+        matches!(revision.state(), State::Failed | State::Blessed | State::Left)
+    };
+    let newest = ledger.revisions.iter().rev().find(is_later)?;
+    (newest.state() == State::Failed).then_some(newest)
+}
+
+/// The text. `is_blessed` says whether this boot was.
+#[must_use]
+pub fn text(machine: &Machine, is_blessed: bool) -> String {
+    let mut text = String::new();
+    let booted = &machine.booted;
+    let name = match (machine.booted_release(), booted.is_recovery) {
+        (_, true) => "recovery".to_owned(),
+        (Some(release), _) => format!("{} ({} {})", release.title, release.name, release.version),
+        (None, _) => "an unknown release".to_owned(),
+    };
+    let generation =
+        booted.generation.map_or_else(String::new, |number| format!(", generation {number}"));
+    let proved = if is_blessed || booted.is_recovery { "" } else { ", not yet proved" };
+    line(&mut text, &format!("Kiln: {name}{generation} in slot {}{proved}.", booted.slot));
+    if let Some(next) = machine.next_entry().map(|entry| entry.name.generation)
+        && booted.generation.is_some_and(|generation| generation != next)
+    {
+        line(&mut text, &format!("Generation {next} starts at the next boot."));
+    }
+    if let Some(failed) = last_failure(&machine.ledger)
+        && let Some(failure) = failed.failure()
+    {
+        let said = one_line(&failure.reason);
+        let (generation, version) = (failed.generation, &failed.release.version);
+        let stage = failure.stage;
+        line(
+            &mut text,
+            &format!("Generation {generation} (version {version}) failed: {stage}: {said}"),
+        );
+        line(&mut text, "It is not tried again by itself; `kiln status` says more.");
+    }
+    text
+}
+
+/// Writes the text for this boot.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write(paths: &Paths, machine: &Machine) -> Result<(), Error> {
+    let path = &paths.motd;
+    let failed = |source| Error::file("write", path, source);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    fs::write(path, text(machine, paths.blessed.exists())).map_err(failed)
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// The end of a reason in one line without control characters: it came from programs, and a terminal
+/// would obey them.
+pub(crate) fn one_line(reason: &str) -> String {
+    let clean: Vec<char> = reason
+        .trim()
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
+    let start = clean.len().saturating_sub(MAXIMUM_REASON);
+    let end: String = clean.iter().skip(start).collect();
+    if start == 0 { end } else { format!("…{end}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{last_failure, one_line, text};
+    use crate::ledger::{Slot, State};
+    use crate::plan::test_support::{entry, machine, revision};
+
+    #[test]
+    fn it_says_what_runs_and_what_comes() {
+        let mut machine = machine();
+        assert_eq!(text(&machine, true), "Kiln: Edge 2 (edge 2), generation 2 in slot B.\n");
+        assert!(text(&machine, false).contains("slot B, not yet proved."));
+        machine.entries.insert(0, entry(3, 3, Some(Slot::A), false));
+        assert!(text(&machine, true).contains("\nGeneration 3 starts at the next boot.\n"));
+    }
+
+    #[test]
+    fn it_says_what_failed_until_something_newer_works() {
+        let mut machine = machine();
+        machine.ledger.revisions.push(revision(3, 3, Slot::A, State::Failed));
+        let said = text(&machine, true);
+        assert!(said.contains("Generation 3 (version 3) failed: health check: disk is read-only"));
+        machine.ledger.revisions.push(revision(4, 4, Slot::A, State::Trying));
+        assert!(last_failure(&machine.ledger).is_some(), "nothing newer has proved itself");
+        machine.ledger.revisions[3] = revision(4, 4, Slot::A, State::Blessed);
+        assert_eq!(last_failure(&machine.ledger), None);
+    }
+
+    #[test]
+    fn reasons_cannot_speak_to_the_terminal() {
+        assert_eq!(one_line("a\x1b[2J\nb\n"), "a [2J b");
+        let long = one_line(&"ä".repeat(1000));
+        assert_eq!(long.chars().count(), super::MAXIMUM_REASON + 1);
+    }
+}

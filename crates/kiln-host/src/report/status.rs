@@ -1,0 +1,262 @@
+//! What runs, what comes next, and what is in the slots.
+
+use serde::Serialize;
+
+use super::RevisionReport;
+use crate::ledger::{Ledger, Slot};
+use crate::machine::{BootEntry, Booted, Glimpse, Machine};
+use crate::motd;
+
+/// The value of `format`.
+const FORMAT: &str = "kiln.status.v1";
+
+/// Everything that `kiln status` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Always `kiln.status.v1`.
+    pub format: &'static str,
+    /// Whether the disk was read; without root it is not, and all that needs it is missing.
+    pub complete: bool,
+    /// `system` or `recovery`.
+    pub mode: &'static str,
+    /// Whether this boot proved itself.
+    pub blessed: bool,
+    /// Whether boot files, policy and configuration are held to signatures.
+    pub sealed: bool,
+    /// Whether a restart leads to another revision.
+    pub pending_reboot: Option<bool>,
+    /// The disk.
+    pub disk: Option<String>,
+    /// What runs.
+    pub booted: RevisionReport,
+    /// What the loader starts next; the same as `booted` unless a restart is pending.
+    pub next: Option<RevisionReport>,
+    /// What is on the disk and not listed.
+    pub staged: Option<RevisionReport>,
+    /// What `kiln rollback` goes to.
+    pub previous: Option<RevisionReport>,
+    /// The slots of the disk.
+    pub slots: Vec<SlotReport>,
+    /// The ESP.
+    pub system_partition: Option<SystemPartitionReport>,
+    /// What `kiln upgrade` without a reference fetches.
+    pub follow: Option<String>,
+    /// The newest revision that failed, until a newer one proves itself.
+    pub last_failure: Option<RevisionReport>,
+}
+
+/// A slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SlotReport {
+    /// Which one.
+    pub slot: Slot,
+    /// Its device node.
+    pub device: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Generations whose root it holds, newest first.
+    pub generations: Vec<u32>,
+}
+
+/// The ESP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SystemPartitionReport {
+    /// Its device node.
+    pub device: String,
+    /// Bytes that are free.
+    pub free_bytes: u64,
+}
+
+impl Status {
+    /// The whole report.
+    #[must_use]
+    pub fn of(machine: &Machine, blessed: bool) -> Self {
+        let booted = &machine.booted;
+        let ledger = &machine.ledger;
+        let listed = |entry: &BootEntry| entry_report(ledger, entry);
+        let next = machine.next_entry();
+        let is_other = |entry: &&BootEntry| {
+            let generation = Some(entry.name.generation);
+            generation != booted.generation
+                && generation != next.map(|next| next.name.generation)
+                && entry.root.is_some()
+                && entry.slot.is_some()
+        };
+        let mut report = match machine.booted_entry() {
+            Some(entry) => listed(entry),
+            None => booted_report(ledger, booted),
+        };
+        // Where it really runs from, whatever the ledger thinks.
+        report.slot = Some(booted.slot);
+        report.root_hash = Some(booted.root_hash.clone());
+        let slots = machine.slots.iter().map(|partition| {
+            let of_entries =
+                machine.entries.iter().map(|entry| (entry.slot, entry.name.generation));
+            let of_staged = machine.staged.iter().map(|staged| (staged.slot, staged.generation));
+            let mut generations: Vec<u32> = of_entries
+                .chain(of_staged)
+                .filter(|(slot, _)| *slot == Some(partition.slot))
+                .map(|(_, generation)| generation)
+                .collect();
+            generations.sort_unstable_by(|left, right| right.cmp(left));
+            SlotReport {
+                slot: partition.slot,
+                device: partition.node.clone(),
+                bytes: partition.length,
+                generations,
+            }
+        });
+        let pending = booted
+            .generation
+            .zip(next.map(|next| next.name.generation))
+            .map(|(booted, next)| booted != next);
+        Self {
+            complete: true,
+            pending_reboot: pending,
+            disk: Some(machine.disk.clone()),
+            booted: report,
+            next: next.map(listed),
+            staged: machine.staged.last().map(|staged| match ledger.revision(staged.generation) {
+                Some(revision) => RevisionReport::of(revision),
+                None => {
+                    let hash = staged.root.as_ref().map(|root| root.root.to_string());
+                    RevisionReport::unknown(Some(staged.generation), staged.slot, hash)
+                }
+            }),
+            previous: machine.entries.iter().find(is_other).map(listed),
+            slots: slots.collect(),
+            system_partition: Some(SystemPartitionReport {
+                device: machine.system_partition.node.clone(),
+                free_bytes: machine.system_partition.free,
+            }),
+            ..Self::without_disk(booted, ledger, blessed)
+        }
+    }
+
+    /// What can be said without reading the disk.
+    #[must_use]
+    pub fn of_glimpse(glimpse: &Glimpse, blessed: bool) -> Self {
+        Self::without_disk(&glimpse.booted, &glimpse.ledger, blessed)
+    }
+
+    fn without_disk(booted: &Booted, ledger: &Ledger, blessed: bool) -> Self {
+        Self {
+            format: FORMAT,
+            complete: false,
+            mode: if booted.is_recovery { "recovery" } else { "system" },
+            blessed,
+            // Signed boot files do not exist yet; nothing may claim what is not checked.
+            sealed: false,
+            pending_reboot: None,
+            disk: None,
+            booted: booted_report(ledger, booted),
+            next: None,
+            staged: None,
+            previous: None,
+            slots: Vec::new(),
+            system_partition: None,
+            follow: ledger.follow.clone(),
+            last_failure: motd::last_failure(ledger).map(RevisionReport::of),
+        }
+    }
+}
+
+fn booted_report(ledger: &Ledger, booted: &Booted) -> RevisionReport {
+    let unknown = || {
+        let hash = Some(booted.root_hash.clone());
+        RevisionReport::unknown(booted.generation, Some(booted.slot), hash)
+    };
+    let revision = booted.generation.and_then(|generation| ledger.revision(generation));
+    revision.map_or_else(unknown, RevisionReport::of)
+}
+
+fn entry_report(ledger: &Ledger, entry: &BootEntry) -> RevisionReport {
+    let report = ledger.revision(entry.name.generation).map_or_else(
+        || {
+            let hash = entry.root.as_ref().map(|root| root.root.to_string());
+            RevisionReport::unknown(Some(entry.name.generation), entry.slot, hash)
+        },
+        RevisionReport::of,
+    );
+    report.listed_as(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+    use crate::ledger::{Slot, State};
+    use crate::machine::{Glimpse, Staged};
+    use crate::plan::test_support::{entry, machine, revision};
+
+    #[test]
+    fn everything_has_its_place() {
+        let mut machine = machine();
+        machine.ledger.next_generation = 4;
+        machine.ledger.revisions.push(revision(3, 3, Slot::A, State::Staged));
+        machine.staged.push(Staged { generation: 3, length: 10, root: None, slot: Some(Slot::A) });
+        let status = Status::of(&machine, true);
+        assert_eq!(status.booted.version.as_deref(), Some("2"));
+        assert_eq!(status.booted.entry.as_deref(), Some("kiln-00000002.efi"));
+        assert_eq!(status.next.as_ref(), Some(&status.booted));
+        assert_eq!(status.pending_reboot, Some(false));
+        assert_eq!(status.staged.as_ref().and_then(|staged| staged.generation), Some(3));
+        assert_eq!(status.previous.as_ref().and_then(|previous| previous.generation), Some(1));
+        assert_eq!(
+            (status.slots[0].slot, &status.slots[0].generations[..]),
+            (Slot::A, &[3, 1][..])
+        );
+
+        machine.entries.insert(0, entry(3, 3, Some(Slot::A), false));
+        machine.entries.truncate(2);
+        machine.staged.clear();
+        let status = Status::of(&machine, true);
+        assert_eq!(status.pending_reboot, Some(true));
+        assert_eq!(status.next.and_then(|next| next.generation), Some(3));
+        assert_eq!(status.previous, None, "its slot was taken");
+    }
+
+    #[test]
+    fn without_the_disk_nothing_is_made_up() {
+        let machine = machine();
+        let glimpse = Glimpse {
+            booted: machine.booted.clone(),
+            is_counted: Some(false),
+            ledger: machine.ledger.clone(),
+        };
+        let status = Status::of_glimpse(&glimpse, false);
+        assert!(!status.complete && status.pending_reboot.is_none() && status.next.is_none());
+        assert_eq!(status.booted.version.as_deref(), Some("2"));
+    }
+
+    /// Scripts read these keys.
+    #[test]
+    fn keys_are_only_added() {
+        let value = serde_json::to_value(Status::of(&machine(), true)).unwrap();
+        let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut expected = vec![
+            "format",
+            "complete",
+            "mode",
+            "blessed",
+            "sealed",
+            "pending_reboot",
+            "disk",
+            "booted",
+            "next",
+            "staged",
+            "previous",
+            "slots",
+            "system_partition",
+            "follow",
+            "last_failure",
+        ];
+        let mut keys = keys;
+        keys.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        assert_eq!(value["booted"]["slot"], "b");
+        assert_eq!(value["booted"]["state"], "blessed");
+        assert_eq!(value["booted"]["verification"], "unverified");
+        assert_eq!(value["slots"][0]["device"], "/dev/vda3");
+    }
+}

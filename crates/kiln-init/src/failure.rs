@@ -1,0 +1,100 @@
+//! The end of a boot that failed: remember why, then restart, whatever else hangs.
+//!
+//! The origin of this boot is kept here from the moment at which it is known, because the failure may
+//! be a panic or the deadline's, in a thread that has nothing else at hand.
+
+use crate::blame::{Blame, blame};
+use crate::console::note;
+use crate::disks::Disk;
+use crate::remember::{Origin, Place, remember};
+use crate::{Error, bounded, state};
+use kiln_disk::FileDevice;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How long writing the reason may take: a disk in trouble answers after tens of seconds.
+const WRITING_TIME: Duration = Duration::from_secs(60);
+/// How long writing back may take.
+const SYNC_TIME: Duration = Duration::from_secs(30);
+
+/// `O_EXCL` (asm-generic/fcntl.h), for a block device: fails while it is mounted (open(2)).
+const EXCLUSIVE: i32 = 0o200;
+
+/// Who else may use a device meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Others: another part of it is in use.
+    Shared,
+    /// Nobody: a mounted one is refused.
+    Exclusive,
+}
+
+/// Where this boot came from.
+static BOOTED: OnceLock<Booted> = OnceLock::new();
+
+#[derive(Debug)]
+struct Booted {
+    node: String,
+    place: Place,
+    origin: Origin,
+}
+
+/// From now on a failure is remembered on this disk's ESP.
+pub(crate) fn know(disk: &Disk, origin: Origin) {
+    if let Some(place) = disk.system_partition() {
+        // There is one disk per boot; a second call would not know better.
+        let _ = BOOTED.set(Booted { node: disk.node.clone(), place, origin });
+    }
+}
+
+/// Keeps the reason in state and on the ESP, and marks the boot file where that helps. `shown` is
+/// the sentence as it was shown.
+pub(crate) fn record(error: &Error, shown: &str) {
+    let mark = blame(error) == Blame::Entry;
+    let (shown, sentence) = (shown.to_owned(), error.sentence());
+    let done = bounded::run(WRITING_TIME, move || {
+        state::record_failure(&shown);
+        if let Some(booted) = BOOTED.get() {
+            let Booted { node, place, origin } = booted;
+            // Partitions of the disk are in use, but not its ESP.
+            match on_disk(node, Access::Shared, *place, origin, mark, &sentence) {
+                Ok(Some(marked)) => note(&format!("{marked}: this boot file is marked as bad")),
+                Ok(None) => {}
+                Err(error) => note(&error.sentence()),
+            }
+        }
+    });
+    if !done {
+        note("the disk does not take the reason of this failure");
+    }
+}
+
+/// [`remember`] on a device node; gives the new path of a boot file that was marked.
+pub(crate) fn on_disk(
+    node: &str,
+    access: Access,
+    place: Place,
+    origin: &Origin,
+    mark: bool,
+    sentence: &str,
+) -> Result<Option<String>, Error> {
+    let failed = crate::error::file("open", Path::new(node));
+    let flags = if access == Access::Exclusive { EXCLUSIVE } else { 0 };
+    let mut options = File::options();
+    let file = options.read(true).write(true).custom_flags(flags).open(node).map_err(failed)?;
+    let sector_size = kiln_sys::block::sector_size(&file, node)?;
+    let failed = crate::error::file("open", Path::new(node));
+    let mut device = FileDevice::new(file, sector_size).map_err(failed)?;
+    let done = remember(&mut device, place, origin, mark, &format!("{sentence}\n"));
+    let done = done.map_err(|source| Error::Disk { disk: node.to_owned(), source })?;
+    Ok(done.marked)
+}
+
+/// Writes back what can be written back, and restarts. Returns only if the kernel refuses.
+pub(crate) fn restart() {
+    bounded::run(SYNC_TIME, kiln_sys::machine::write_back);
+    let _ = kiln_sys::machine::restart();
+}

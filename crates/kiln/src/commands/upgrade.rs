@@ -1,0 +1,281 @@
+//! `kiln upgrade`: a new release onto this machine.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use kiln_build::recipe::Recipe;
+use kiln_build::{BuildOptions, Formats, Input, ModuleSet, ReadOptions};
+use kiln_erofs::Codec;
+use kiln_host::execute::{Action, Outcome, UpgradeOptions, upgrade};
+use kiln_host::ledger;
+use kiln_host::machine::Paths;
+use kiln_host::plan::{Permissions, Reason};
+use kiln_registry::Source;
+use serde_json::{Value, json};
+
+use crate::exit;
+use crate::options::limits::LimitArguments;
+use crate::options::machine::{MachineArguments, busy};
+use crate::options::parse_source;
+use crate::options::registry::RegistryArguments;
+use crate::progress::Lines;
+use crate::render::{self, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln upgrade registry.example/edge:14 --reboot
+  kiln upgrade --follow registry.example/edge:stable
+  kiln upgrade --check
+  kiln upgrade --stage
+  kiln upgrade oci-archive:/media/stick/edge.tar
+
+Exit codes: 0 done, or nothing to do; 1 failed or refused, and the running system still starts; 2
+wrong usage; 10 with --check: something is available.";
+
+/// Words before a colon that say how the rest is to be read.
+const TRANSPORTS: [&str; 6] = ["oci", "oci-archive", "docker-archive", "docker", "dir", "tar"];
+
+/// Bring a new release onto this machine
+///
+/// Writes it into the slot that does not run, proves what was written, and makes it what the next
+/// boot tries. If it does not prove itself in three boots, the machine goes back by itself. A power
+/// cut at any moment leaves the old or the new release, never neither.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct UpgradeArguments {
+    /// The container image; docker:// if nothing else is said [default: what --follow named]
+    #[arg(value_name = "REF", value_parser = parse_reference)]
+    reference: Option<Source>,
+    /// Only say whether there is something new
+    #[arg(long, group = "action")]
+    check: bool,
+    /// Write everything, but let the next boot start what runs now
+    #[arg(long, group = "action")]
+    stage: bool,
+    /// Write everything and let the next boot start it; this is the default
+    #[arg(long, group = "action")]
+    apply: bool,
+    /// Restart when it is done
+    #[arg(long, conflicts_with_all = ["check", "stage"])]
+    reboot: bool,
+    /// Take this image whenever no REF is given, from now on
+    #[arg(long, value_name = "REF", value_parser = parse_reference, conflicts_with = "check")]
+    follow: Option<Source>,
+    /// Take a release that failed here before, or overwrite what an unproved system falls back to
+    #[arg(long)]
+    force: bool,
+    /// Take a release that is older than the running one
+    #[arg(long)]
+    allow_older: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// A folder with Kiln's own static binaries, for tests
+    #[arg(long, value_name = "DIR", hide = true)]
+    runtime: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    machine: MachineArguments,
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+pub(crate) fn run(
+    arguments: UpgradeArguments,
+    quiet: bool,
+    verbose: bool,
+) -> Result<ExitCode, Failure> {
+    let paths = arguments.machine.paths();
+    let source = source(&arguments, &paths)?;
+    let action = match (arguments.check, arguments.stage) {
+        (true, _) => Action::Check,
+        (_, true) => Action::Stage,
+        _ => Action::Apply,
+    };
+    let build = build_options(&arguments, &source, &paths)?;
+    let mut options = UpgradeOptions::new(build, source, action);
+    options.permissions =
+        Permissions { quarantined: arguments.force, older: arguments.allow_older };
+    options.follow = arguments.follow.as_ref().map(followed).transpose()?;
+    let mut lines = Lines::new(quiet, verbose);
+    let outcome = upgrade(&paths, &options, &mut lines, busy)?;
+    if action != Action::Check {
+        clear_cache(&paths);
+    }
+    if arguments.json {
+        render::json(&to_json(&outcome, &options.source))?;
+    } else {
+        lines.line(&describe(&outcome, &options.source, arguments.reboot));
+    }
+    drop(lines);
+    let is_pending =
+        matches!(outcome, Outcome::Activated { .. } | Outcome::Nothing(Reason::Activated));
+    if arguments.reboot && is_pending {
+        arguments.machine.restart()?;
+    }
+    Ok(match outcome {
+        Outcome::Available { .. } => ExitCode::from(exit::AVAILABLE),
+        _ => ExitCode::from(exit::DONE),
+    })
+}
+
+/// A reference without a transport is one of a registry.
+fn parse_reference(text: &str) -> Result<Source, String> {
+    let has_transport = text.split_once(':').is_some_and(|(word, _)| TRANSPORTS.contains(&word));
+    if has_transport { parse_source(text) } else { parse_source(&format!("docker://{text}")) }
+}
+
+/// A reference as it is remembered, for calls from any folder.
+fn followed(source: &Source) -> Result<String, Failure> {
+    let (Source::OciLayout { path, .. }
+    | Source::OciArchive { path, .. }
+    | Source::DockerArchive { path, .. }
+    | Source::Directory(path)
+    | Source::Tar(path)) = source
+    else {
+        return Ok(source.to_string());
+    };
+    if path.is_absolute() {
+        return Ok(source.to_string());
+    }
+    Err(Failure::new(
+        format!("{source} cannot be followed: it depends on the folder of the call"),
+        "name the whole path, beginning with /",
+    ))
+}
+
+/// What to fetch.
+fn source(arguments: &UpgradeArguments, paths: &Paths) -> Result<Source, Failure> {
+    if let Some(source) = arguments.reference.as_ref().or(arguments.follow.as_ref()) {
+        return Ok(source.clone());
+    }
+    let nothing = || {
+        Failure::new(
+            "this machine follows no reference",
+            "name one: `kiln upgrade REF`, or for all later calls `kiln upgrade --follow REF`",
+        )
+    };
+    let follow = ledger::read(&paths.ledger)?.and_then(|ledger| ledger.follow);
+    let follow = follow.ok_or_else(nothing)?;
+    parse_source(&follow).map_err(|reason| {
+        Failure::new(
+            format!("the followed reference cannot be used: {reason}"),
+            "name another one with `kiln upgrade --follow REF`",
+        )
+    })
+}
+
+/// As the running system was built, and as this call wants it read.
+fn build_options(
+    arguments: &UpgradeArguments,
+    source: &Source,
+    paths: &Paths,
+) -> Result<BuildOptions, Failure> {
+    let registry = arguments.registry.options_of_machine(source, paths)?;
+    let mut reading = ReadOptions { registry, ..ReadOptions::default() };
+    arguments.limits.apply(&mut reading);
+    let mut options = BuildOptions {
+        input: Input::Source(source.clone()),
+        reading,
+        output: paths.ledger.clone(),
+        formats: Formats { raw: false, qcow2: false },
+        name: None,
+        version: None,
+        sequence: None,
+        codec: Codec::Lz4,
+        kernel_arguments: Vec::new(),
+        slot_size: None,
+        esp_size: 0,
+        sector_size: 512,
+        modules: ModuleSet::default(),
+        extra_modules: Vec::new(),
+        boot_files: None,
+        runtime: arguments.runtime.clone(),
+        users: Vec::new(),
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    let text = std::fs::read(&paths.recipe).map_err(|error| {
+        Failure::system(
+            format!("cannot read {}, which says how this system is built", paths.recipe.display()),
+            error,
+        )
+    })?;
+    Recipe::from_json(&text)?.apply(&mut options)?;
+    Ok(options)
+}
+
+/// Layers are kept only to go on after an interruption; state is not to fill up with them.
+fn clear_cache(paths: &Paths) {
+    match std::fs::remove_dir_all(&paths.cache) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            render::warning(&format!("cannot clear {}: {error}", paths.cache.display()));
+        }
+        _ => {}
+    }
+}
+
+fn describe(outcome: &Outcome, source: &Source, reboot: bool) -> String {
+    match outcome {
+        Outcome::Nothing(Reason::Running) => format!("{source} runs already"),
+        Outcome::Nothing(Reason::Activated) => format!("{source} starts at the next boot already"),
+        Outcome::Available { manifest_digest, .. } => {
+            format!("{source} is available: {manifest_digest}")
+        }
+        Outcome::Staged { generation } => format!(
+            "generation {generation} is staged; the next boot starts what runs now, until `kiln \
+             upgrade` is called without --stage"
+        ),
+        Outcome::Activated { generation } if reboot => {
+            format!("generation {generation} starts now")
+        }
+        Outcome::Activated { generation } => {
+            format!("generation {generation} starts at the next boot")
+        }
+    }
+}
+
+fn to_json(outcome: &Outcome, source: &Source) -> Value {
+    let facts = match outcome {
+        Outcome::Nothing(Reason::Running) => json!({ "outcome": "nothing", "reason": "running" }),
+        Outcome::Nothing(Reason::Activated) => {
+            json!({ "outcome": "nothing", "reason": "activated" })
+        }
+        Outcome::Available { manifest_digest, sequence } => json!({
+            "outcome": "available", "manifest_digest": manifest_digest, "sequence": sequence.0,
+        }),
+        Outcome::Staged { generation } => json!({ "outcome": "staged", "generation": generation }),
+        Outcome::Activated { generation } => {
+            json!({ "outcome": "activated", "generation": generation })
+        }
+    };
+    let mut value = json!({ "format": "kiln.upgrade.v1", "reference": source.to_string() });
+    if let (Some(value), Value::Object(facts)) = (value.as_object_mut(), facts) {
+        value.extend(facts);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{followed, parse_reference};
+
+    #[test]
+    fn a_reference_without_a_transport_is_of_a_registry() {
+        for (text, expected) in [
+            ("registry.example/edge:14", "docker://registry.example/edge:14"),
+            ("localhost:5000/edge:1", "docker://localhost:5000/edge:1"),
+            ("docker://registry.example/edge:14", "docker://registry.example/edge:14"),
+            ("oci:/media/stick:edge", "oci:/media/stick:edge"),
+            ("oci-archive:edge.tar", "oci-archive:edge.tar"),
+        ] {
+            assert_eq!(parse_reference(text).unwrap().to_string(), expected);
+        }
+        assert!(followed(&parse_reference("oci:stick").unwrap()).is_err());
+        for text in ["oci:/media/stick", "registry.example/edge"] {
+            assert!(followed(&parse_reference(text).unwrap()).is_ok(), "{text}");
+        }
+        assert!(parse_reference("").is_err());
+        assert!(parse_reference("UPPER CASE").is_err());
+    }
+}
