@@ -1,13 +1,14 @@
 //! Who is measured, and by which command line.
 //!
 //! Kiln is always measured whole, from the image to the finished disk, boot file and release,
-//! because its root image is not made apart. The makers of file systems get the unpacked tree and
-//! make nothing but the file system: less work than Kiln's. systemd-repart gets the unpacked tree
+//! because its root image is not made apart. The makers of file systems get the files of Kiln's own
+//! root, taken out of it by fsck.erofs, so that lengths compare the same files with the same owners
+//! and times; they make nothing but the file system: less work than Kiln's. systemd-repart gets the unpacked tree
 //! and a ready boot file and makes the same partitions as Kiln: the boot partition, an EROFS root
 //! in LZ4 and its hash tree. mkosi makes these from the unpacked tree, boot file and loader too.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::tools::{BENCH, Tools};
 use super::trees::{Tree, TreeName};
@@ -74,7 +75,8 @@ pub(super) fn prepare(tools: &Tools, tree: &Tree, name: TreeName) -> Result<Vec<
     let name = name.text();
     let folder = format!("{BENCH}/{name}");
     tools.bind(&tree.folder(), &folder)?;
-    let ready = ready_boot_files(tools, &folder, name)?;
+    let source = format!("{BENCH}/work/{name}-root");
+    let ready = ready_files(tools, &folder, name, &source)?;
     // A second sight of the tree, in which the boot files are seen; the first stays as it is.
     let sight = format!("{BENCH}/{name}-with-boot-files");
     tools.bind(&tree.folder().join("tree"), &sight)?;
@@ -85,10 +87,9 @@ pub(super) fn prepare(tools: &Tools, tree: &Tree, name: TreeName) -> Result<Vec<
     write_mkosi(&tools.outside(&mkosi), &folder)?;
 
     let out = format!("{BENCH}/work/out");
-    let source = format!("{folder}/tree");
     let erofs = |name, arguments: &[&str]| Contender {
         name,
-        words: ["mkfs.erofs", "--quiet", "-T0", "--all-time", "-Uclear"]
+        words: ["mkfs.erofs", "--quiet", "-Uclear"]
             .iter()
             .chain(arguments)
             .copied()
@@ -144,11 +145,14 @@ pub(super) fn prepare(tools: &Tools, tree: &Tree, name: TreeName) -> Result<Vec<
     ])
 }
 
-/// A folder as the boot partition looks: the loader and a boot file that Kiln made.
-fn ready_boot_files(tools: &Tools, folder: &str, name: &str) -> Result<std::path::PathBuf, Error> {
+/// What others need of Kiln: the files of its root at `source`, and a folder as the boot partition
+/// looks, with the loader and a boot file, which is returned.
+fn ready_files(tools: &Tools, folder: &str, name: &str, source: &str) -> Result<PathBuf, Error> {
     let inside = format!("{BENCH}/work/{name}-ready");
     let words = kiln(folder, "lz4", &inside);
     tools.run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let root = format!("{inside}/{NAME}.root");
+    tools.run(&["fsck.erofs", "--preserve", "--xattrs", &format!("--extract={source}"), &root])?;
     let made = tools.outside(&inside);
     let ready = tools.outside(&format!("{BENCH}/work/{name}-boot-files"));
     let tree = tools.outside(&format!("{folder}/tree"));
@@ -202,7 +206,8 @@ fn write_definitions(folder: &Path, boot_files: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// mkosi's configuration (mkosi(1)): no packages, no network, its own boot file and loader.
+/// mkosi's configuration (mkosi(1)): no packages, no network, its own boot file and loader, and of
+/// an initramfs only the modules that it adds by itself.
 fn write_mkosi(folder: &Path, tree: &str) -> Result<(), Error> {
     let archive = folder.join("empty.cpio");
     write(&archive, EMPTY_ARCHIVE)?;

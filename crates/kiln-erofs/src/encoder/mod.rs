@@ -22,10 +22,10 @@ use kiln_tree::{Content, ContentId, ContentStore, Opener};
 use sha2::{Digest, Sha256};
 
 use crate::profile::Codec;
-use segment::{Compressor, SEGMENT, decode};
+use segment::{Compressor, Extent, SEGMENT, decode};
 pub(crate) use segment::{INLINE_MAX, LZ4_CLUSTER, ZSTD_WINDOW_LOG};
+use state::Shared;
 pub(crate) use state::{Encoded, State};
-use state::{Segment, Shared};
 
 /// What an [`Encoder`] needs.
 #[derive(Debug)]
@@ -147,9 +147,15 @@ impl ContentStore for Encoder {
     }
 
     fn opener(&self, content: Content) -> io::Result<Opener> {
-        let segments = self.wait_for(content)?.contents[content.id.0 as usize].segments.clone();
+        let state = self.wait_for(content)?;
+        let encoded = &state.contents[content.id.0 as usize];
+        let segments: Arc<[_]> = state
+            .segments(encoded)
+            .iter()
+            .map(|&segment| (segment.offset, state.extents(segment).into()))
+            .collect();
+        drop(state);
         let (codec, spool) = (self.codec, Arc::clone(&self.spool));
-        let segments: Arc<[Segment]> = segments.into();
         Ok(Box::new(move || {
             Box::new(ContentReader {
                 codec,
@@ -171,7 +177,8 @@ impl ContentStore for Encoder {
 struct ContentReader {
     codec: Codec,
     spool: Arc<File>,
-    segments: Arc<[Segment]>,
+    /// Offset in the spool and pieces of each.
+    segments: Arc<[(u64, Box<[Extent]>)]>,
     next: usize,
     decoded: io::Cursor<Vec<u8>>,
 }
@@ -183,11 +190,11 @@ impl Read for ContentReader {
             if length > 0 || buffer.is_empty() {
                 return Ok(length);
             }
-            let Some(segment) = self.segments.get(self.next) else { return Ok(0) };
+            let Some((offset, extents)) = self.segments.get(self.next) else { return Ok(0) };
             self.next += 1;
             let mut bytes = Vec::new();
-            let mut offset = segment.offset;
-            for extent in &segment.extents {
+            let mut offset = *offset;
+            for extent in extents {
                 let mut stored = vec![0; extent.stored as usize];
                 self.spool.read_exact_at(&mut stored, offset)?;
                 offset += u64::from(extent.stored);
@@ -217,27 +224,34 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
-        let mut out = Vec::new();
+        let (mut out, mut extents) = (Vec::new(), Vec::new());
         while let Ok(job) = jobs.recv() {
             out.clear();
+            extents.clear();
             let length = job.bytes.len();
-            let outcome = self.encode(&job, &mut out);
+            let outcome = self.encode(&job, &mut out, &mut extents);
             drop(job.bytes);
             self.shared.release(length);
-            match outcome {
-                Ok((segment, digest)) => {
-                    self.shared.finish(job.content, job.index, segment, digest);
-                }
-                Err(error) => self.shared.fail(&error),
+            let outcome = outcome.and_then(|(offset, digest)| {
+                self.shared.finish(job.content, job.index, offset, &extents, digest)
+            });
+            if let Err(error) = outcome {
+                self.shared.fail(&error);
             }
         }
     }
 
-    fn encode(&mut self, job: &Job, out: &mut Vec<u8>) -> io::Result<(Segment, Option<[u8; 32]>)> {
+    /// Compresses a segment and puts it into the spool; where, and its digest if it is a whole file.
+    fn encode(
+        &mut self,
+        job: &Job,
+        out: &mut Vec<u8>,
+        extents: &mut Vec<Extent>,
+    ) -> io::Result<(u64, Option<[u8; 32]>)> {
         let digest = (job.first && job.last).then(|| Sha256::digest(&job.bytes).into());
-        let extents = self.compressor.encode(&job.bytes, job.first, job.last, out)?;
+        self.compressor.encode(&job.bytes, job.first, job.last, out, extents)?;
         let offset = self.end.fetch_add(out.len() as u64, Ordering::Relaxed);
         self.spool.write_all_at(out, offset)?;
-        Ok((Segment { offset, extents }, digest))
+        Ok((offset, digest))
     }
 }

@@ -68,7 +68,7 @@ impl Compressor {
         Ok(Self { codec, high: Lz4Hc::new(), zstd, scratch: vec![0; capacity] })
     }
 
-    /// Appends the encoded segment to `out`. `first` and `last` tell the segment's place in the
+    /// Appends the encoded segment to `out` and its pieces to `extents`. `first` and `last` tell the segment's place in the
     /// file; only the last extent of a file can move beside the inode.
     pub(crate) fn encode(
         &mut self,
@@ -76,8 +76,8 @@ impl Compressor {
         first: bool,
         last: bool,
         out: &mut Vec<u8>,
-    ) -> io::Result<Vec<Extent>> {
-        let mut extents = Vec::new();
+        extents: &mut Vec<Extent>,
+    ) -> io::Result<()> {
         let mut position = 0;
         while position < bytes.len() {
             let rest = &bytes[position..];
@@ -94,17 +94,17 @@ impl Compressor {
                     _ if rest.len() <= LZ4_CLUSTER => rest.len(),
                     _ => LZ4_CLUSTER,
                 };
-                push_plain(&mut extents, &rest[..length], out);
+                push_plain(extents, &rest[..length], out);
                 position += length;
                 continue;
             }
-            if tail && self.split_tail(rest, position, filled, &mut extents, out) {
+            if tail && self.split_tail(rest, position, filled, extents, out) {
                 break;
             }
-            push(&mut extents, filled, &self.scratch, out);
+            push(extents, filled, &self.scratch, out);
             position += filled.consumed;
         }
-        Ok(extents)
+        Ok(())
     }
 
     /// Compresses the beginning of `rest` into the scratch buffer.
@@ -267,7 +267,8 @@ mod tests {
             for (number, input) in inputs.iter().enumerate() {
                 for (first, last) in [(true, true), (false, true), (true, false)] {
                     let mut out = Vec::new();
-                    let extents = compressor.encode(input, first, last, &mut out).unwrap();
+                    let mut extents = Vec::new();
+                    compressor.encode(input, first, last, &mut out, &mut extents).unwrap();
                     let mut back = Vec::new();
                     let (mut offset, mut before) = (0, None);
                     for &extent in &extents {
@@ -294,10 +295,12 @@ mod tests {
         for (codec, limit) in [("lz4", 55), ("lz4hc", 50), ("zstd", 40)] {
             let mut compressor = Compressor::new(codec.parse().unwrap()).unwrap();
             let mut out = Vec::new();
-            compressor.encode(&text(1_000_000), true, true, &mut out).unwrap();
+            let mut extents = Vec::new();
+            compressor.encode(&text(1_000_000), true, true, &mut out, &mut extents).unwrap();
             assert!(out.len() < 10_000 * limit, "{codec}: {}", out.len());
             out.clear();
-            let extents = compressor.encode(&noise(500_000, 9), true, true, &mut out).unwrap();
+            extents.clear();
+            compressor.encode(&noise(500_000, 9), true, true, &mut out, &mut extents).unwrap();
             assert_eq!(extents, [Extent { logical: 500_000, stored: 500_000, compressed: false }]);
         }
     }

@@ -1,7 +1,8 @@
 //! What threads of the encoder share: the records of finished segments and the memory budget.
 //!
 //! One lock for all records is enough: it is taken once per segment, and a segment costs
-//! microseconds at least. A failure of any worker is kept and given to everyone who waits, so that
+//! microseconds at least. All segments and all extents lie in one table each, because most of half a
+//! million contents have one of each: a list per content cost three times as much memory. A failure of any worker is kept and given to everyone who waits, so that
 //! a full disk ends the build with its real reason instead of a missing content.
 
 use std::io;
@@ -17,12 +18,12 @@ const BUDGET: usize = 48 << 20;
 const MINIMUM_CHARGE: usize = 1024;
 
 /// A finished segment: where its extents lie in the spool, one behind the other.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Segment {
     /// Byte offset in the spool.
     pub(crate) offset: u64,
-    /// Pieces in order.
-    pub(crate) extents: Vec<Extent>,
+    /// Its pieces: first one in the table of all extents, and how many.
+    extents: (u32, u32),
 }
 
 /// Everything known about a content.
@@ -30,12 +31,12 @@ pub(crate) struct Segment {
 pub(crate) struct Encoded {
     /// Length in bytes.
     pub(crate) size: u64,
-    /// Segments still with a worker.
-    pub(crate) pending: u32,
-    /// Finished segments by position.
-    pub(crate) segments: Vec<Segment>,
     /// SHA-256 of the bytes.
     pub(crate) digest: Option<[u8; 32]>,
+    /// Segments still with a worker.
+    pub(crate) pending: u32,
+    /// Its segments: first one in the table of all segments, and how many.
+    segments: (u32, u32),
 }
 
 /// Records of all contents.
@@ -45,6 +46,10 @@ pub(crate) struct State {
     pub(crate) contents: Vec<Encoded>,
     /// Segments still with a worker, of all contents.
     pub(crate) pending: u64,
+    /// Segments of all contents: those of one content are neighbours, by position.
+    segments: Vec<Segment>,
+    /// Extents of all segments: those of one segment are neighbours, in order.
+    extents: Vec<Extent>,
     failure: Option<(io::ErrorKind, String)>,
 }
 
@@ -62,12 +67,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a content and gives its number.
+    /// Begins a content and gives its number. Its segments must all be announced before the next
+    /// content begins.
     pub(super) fn open(&self, size: u64) -> io::Result<u32> {
         let mut state = self.lock();
         state.check()?;
         let number = u32::try_from(state.contents.len()).map_err(io::Error::other)?;
-        state.contents.push(Encoded { size, ..Encoded::default() });
+        let first = u32::try_from(state.segments.len()).map_err(io::Error::other)?;
+        state.contents.push(Encoded { size, segments: (first, 0), ..Encoded::default() });
         Ok(number)
     }
 
@@ -77,28 +84,36 @@ impl Shared {
         state.pending += 1;
         if let Some(encoded) = state.contents.get_mut(content as usize) {
             encoded.pending += 1;
-            encoded.segments.push(Segment::default());
+            encoded.segments.1 += 1;
+            state.segments.push(Segment::default());
         }
     }
 
+    /// Keeps a finished segment, which lies at `offset` in the spool.
     pub(super) fn finish(
         &self,
         content: u32,
         index: u32,
-        segment: Segment,
+        offset: u64,
+        extents: &[Extent],
         digest: Option<[u8; 32]>,
-    ) {
-        let mut state = self.lock();
+    ) -> io::Result<()> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let first = u32::try_from(state.extents.len()).map_err(io::Error::other)?;
         state.pending -= 1;
         if let Some(encoded) = state.contents.get_mut(content as usize) {
             encoded.pending -= 1;
             encoded.digest = digest.or(encoded.digest);
-            if let Some(place) = encoded.segments.get_mut(index as usize) {
-                *place = segment;
+            if let Some(place) = state.segments.get_mut((encoded.segments.0 + index) as usize) {
+                // At most one extent per byte of a segment.
+                *place = Segment { offset, extents: (first, extents.len() as u32) };
+                state.extents.extend_from_slice(extents);
             }
         }
-        drop(state);
+        drop(guard);
         self.changed.notify_all();
+        Ok(())
     }
 
     pub(super) fn set_digest(&self, content: u32, digest: [u8; 32]) {
@@ -142,10 +157,33 @@ impl Shared {
 }
 
 impl State {
+    /// Finished segments of a content, by position.
+    pub(crate) fn segments(&self, encoded: &Encoded) -> &[Segment] {
+        part(&self.segments, encoded.segments)
+    }
+
+    /// Pieces of a segment, in order.
+    pub(crate) fn extents(&self, segment: Segment) -> &[Extent] {
+        part(&self.extents, segment.extents)
+    }
+
+    /// All pieces of a content, in order.
+    pub(crate) fn pieces<'a>(
+        &'a self,
+        encoded: &Encoded,
+    ) -> impl Iterator<Item = &'a Extent> + use<'a> {
+        self.segments(encoded).iter().flat_map(|&segment| self.extents(segment))
+    }
+
     fn check(&self) -> io::Result<()> {
         match &self.failure {
             Some((kind, reason)) => Err(io::Error::new(*kind, reason.clone())),
             None => Ok(()),
         }
     }
+}
+
+fn part<T>(table: &[T], (first, count): (u32, u32)) -> &[T] {
+    let first = first as usize;
+    table.get(first..first + count as usize).unwrap_or_default()
 }

@@ -9,6 +9,7 @@
 mod content;
 mod directory;
 mod map;
+mod stretch;
 mod xattr;
 
 use std::fs::File;

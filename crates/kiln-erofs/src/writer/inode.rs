@@ -3,99 +3,67 @@
 //! The short form is used whenever it loses nothing; it has no time of its own, so it serves files
 //! whose time is the image's build time, which is every file of a build with clamped times.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 
 use kiln_tree::Kind;
 
+use super::Writer;
+use super::contents::{Placement, encoded};
 use super::directory::{Name, directory_length, encode_directory};
 use super::index::encode_index;
 use super::meta::algorithm;
-use super::plan::{ContentPlan, Placement};
 use super::xattr::area_count;
-use super::{ContentKey, Writer};
 use crate::encoder::INLINE_MAX;
 use crate::error::Error;
 use crate::format::{
     BLOCK, INODE_COMPACT, INODE_EXTENDED, LAYOUT_COMPRESSED_COMPACT, LAYOUT_FLAT_INLINE,
     LAYOUT_FLAT_PLAIN, MODE_BLOCK, MODE_CHARACTER, MODE_DIRECTORY, MODE_FIFO, MODE_FILE,
-    MODE_SOCKET, MODE_SYMLINK, RawInode, SLOT, encode_device, entry_type,
+    MODE_SOCKET, MODE_SYMLINK, RawInode, encode_device, entry_type,
 };
 
-/// An inode on its way into the image.
+/// An inode on its way into the image. There are as many as files, so it holds only what cannot be
+/// found again quickly.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
-    /// Byte offset in the image.
-    pub(super) offset: usize,
-    /// Content in the encoder, for regular files that are not empty.
-    pub(super) content: Option<ContentKey>,
-    /// Whole blocks of a directory or a long symbolic link.
-    pub(super) blocks: Vec<u8>,
-    /// Where `blocks` lies.
-    pub(super) first_block: u32,
-    /// Length of what lies beside the inode.
-    pub(super) inline_length: usize,
+    /// Length of its content in bytes.
+    pub(super) size: u64,
+    /// Place in the image in units of [`crate::format::SLOT`]: the node number.
+    pub(super) slot: u32,
+    /// For files the number of their placement, else the first block of their own.
+    pub(super) target: u32,
+    /// Length of what lies beside the inode; at most [`INLINE_MAX`].
+    pub(super) inline_length: u16,
     extended: bool,
-    size: u64,
-    xattrs: Vec<u8>,
-    index_length: usize,
-    inline: Vec<u8>,
 }
 
 impl Prepared {
-    /// Bytes before the inline piece.
-    pub(super) fn before_inline(&self) -> usize {
-        self.head_length() + self.index_length
-    }
-
-    /// Node number.
-    pub(super) fn node(&self) -> u64 {
-        (self.offset / SLOT) as u64
-    }
-
-    fn head_length(&self) -> usize {
-        self.xattrs.len() + if self.extended { INODE_EXTENDED } else { INODE_COMPACT }
-    }
-
     /// Divides bytes that the tree itself holds between blocks and the place beside the inode.
     fn split(&mut self, length: usize) {
         self.size = length as u64;
         let tail = length % BLOCK;
-        self.inline_length = if tail <= INLINE_MAX { tail } else { 0 };
+        self.inline_length = if tail <= INLINE_MAX { tail as u16 } else { 0 };
     }
 
-    fn fill(&mut self, bytes: Vec<u8>) {
-        let blocks = bytes.len() - self.inline_length;
-        self.inline = bytes[blocks..].to_vec();
-        self.blocks = bytes;
-        self.blocks.truncate(blocks);
+    fn inode_length(&self) -> usize {
+        if self.extended { INODE_EXTENDED } else { INODE_COMPACT }
     }
 }
 
 impl Writer<'_> {
-    pub(super) fn prepare_inode(&self, number: usize) -> Result<Prepared, Error> {
+    /// Sizes of an inode, and the bytes before its inline piece.
+    pub(super) fn prepare_inode(&self, number: usize) -> Result<(Prepared, usize), Error> {
         let entry = &self.tree.entries()[number];
         let metadata = &entry.node.metadata;
-        let mut prepared = Prepared { xattrs: self.xattrs.area(metadata), ..Prepared::default() };
+        let mut prepared = Prepared::default();
         let mut plan = None;
         match &entry.node.kind {
             Kind::Directory(_) => prepared.split(directory_length(&self.names(number))),
-            Kind::Symlink(target) => {
-                prepared.split(target.len());
-                prepared.fill(target.clone());
-            }
+            Kind::Symlink(target) => prepared.split(target.len()),
             Kind::File(content) if content.size > 0 => {
-                let encoded = self.encoded(content.id.0)?;
-                if encoded.size != content.size {
-                    return Err(Error::UnknownContent { content: content.id.0 });
-                }
-                let digest =
-                    encoded.digest.ok_or(Error::UnknownContent { content: content.id.0 })?;
-                let key = ContentKey { digest, size: content.size, first: content.id.0 };
+                let found = self.plan(content.id.0)?;
                 prepared.size = content.size;
-                prepared.content = Some(key);
-                let found: ContentPlan = self.plan(key)?;
-                prepared.inline_length = found.inline;
+                // INLINE_MAX is below a block.
+                prepared.inline_length = found.inline as u16;
                 plan = Some(found);
             }
             _ => {}
@@ -108,29 +76,39 @@ impl Writer<'_> {
             || metadata.gid > short
             || entry.links > short
             || prepared.size > u32::MAX.into();
-        prepared.index_length = plan.map_or(0, |plan| plan.index_length(prepared.head_length()));
-        Ok(prepared)
+        let head = prepared.inode_length() + self.xattrs.area(metadata).len();
+        Ok((prepared, head + plan.map_or(0, |plan| plan.index_length(head))))
     }
 
-    /// Encodes all directories, once every node has its number.
-    pub(super) fn encode_directories(&self, inodes: &mut [Prepared]) {
-        let nodes: Vec<(u64, u8)> = inodes
-            .iter()
-            .enumerate()
-            .map(|(number, prepared)| (prepared.node(), entry_type(self.mode(number))))
-            .collect();
-        for (number, prepared) in inodes.iter_mut().enumerate() {
-            if matches!(self.tree.entries()[number].node.kind, Kind::Directory(_)) {
-                prepared.fill(encode_directory(&self.names(number), |inode| nodes[inode]));
+    /// Bytes of a directory or symbolic link that lie in blocks.
+    pub(super) fn own_blocks(&self, number: usize, prepared: &Prepared) -> usize {
+        match self.tree.entries()[number].node.kind {
+            // Both came from lengths in memory.
+            Kind::Directory(_) | Kind::Symlink(_) => {
+                prepared.size as usize - usize::from(prepared.inline_length)
             }
+            _ => 0,
+        }
+    }
+
+    /// Content of a directory or symbolic link, once every node has its number.
+    pub(super) fn own_bytes(&self, number: usize, inodes: &[Prepared]) -> Vec<u8> {
+        match &self.tree.entries()[number].node.kind {
+            Kind::Directory(_) => encode_directory(&self.names(number), |inode| {
+                (inodes[inode].slot.into(), entry_type(self.mode(inode)))
+            }),
+            Kind::Symlink(target) => target.clone(),
+            _ => Vec::new(),
         }
     }
 
     /// Names of a directory with `.` and `..`, sorted.
     fn names(&self, number: usize) -> Vec<Name<'_>> {
         let entry = &self.tree.entries()[number];
-        let mut names =
-            vec![Name { name: b".", inode: number }, Name { name: b"..", inode: entry.parent }];
+        let mut names = vec![
+            Name { name: b".", inode: number },
+            Name { name: b"..", inode: entry.parent as usize },
+        ];
         if let Kind::Directory(children) = &entry.node.kind {
             names.extend(
                 children.iter().map(|(name, &id)| Name { name, inode: self.tree.number(id) }),
@@ -154,34 +132,48 @@ impl Writer<'_> {
         kind | (node.metadata.mode & 0o7777)
     }
 
-    /// Inode, attributes, index and inline piece.
+    /// Appends inode, attributes, index and inline piece.
     pub(super) fn encode_inode(
         &self,
         number: usize,
-        prepared: &Prepared,
-        placements: &BTreeMap<ContentKey, Placement>,
-    ) -> Result<Vec<u8>, Error> {
+        inodes: &[Prepared],
+        placements: &[Placement],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         let entry = &self.tree.entries()[number];
+        let prepared = &inodes[number];
         let metadata = &entry.node.metadata;
-        let placement = prepared.content.as_ref().and_then(|key| placements.get(key));
-        let compressed = placement.is_some_and(|placement| placement.plan.compressed);
-        let union = match (&entry.node.kind, placement) {
-            (&Kind::CharacterDevice { major, minor } | &Kind::BlockDevice { major, minor }, _) => {
+        let placement = match entry.node.kind {
+            Kind::File(_) if prepared.size > 0 => placements.get(prepared.target as usize),
+            _ => None,
+        };
+        let content = match placement {
+            Some(placement) => {
+                Some((encoded(self.state, placement.content)?, self.plan(placement.content)?))
+            }
+            None => None,
+        };
+        let compressed = content.is_some_and(|(_, plan)| plan.compressed);
+        let union = match (&entry.node.kind, content, placement) {
+            (&Kind::CharacterDevice { major, minor } | &Kind::BlockDevice { major, minor }, ..) => {
                 encode_device(major, minor)
             }
-            (_, Some(placement)) if compressed => placement.plan.blocks,
-            (_, Some(placement)) if placement.plan.blocks > 0 => placement.first_block,
-            _ => prepared.first_block,
+            (_, Some((_, plan)), _) if compressed => plan.blocks,
+            (_, Some((_, plan)), Some(placement)) if plan.blocks > 0 => placement.first_block,
+            (Kind::Directory(_) | Kind::Symlink(_), ..) => prepared.target,
+            _ => 0,
         };
-        let layout = match (compressed, prepared.inline_length) {
+        let inline_length = usize::from(prepared.inline_length);
+        let layout = match (compressed, inline_length) {
             (true, _) => LAYOUT_COMPRESSED_COMPACT,
             (false, 0) => LAYOUT_FLAT_PLAIN,
             (false, _) => LAYOUT_FLAT_INLINE,
         };
+        let xattrs = self.xattrs.area(metadata);
         let inode = RawInode {
             layout,
             extended: prepared.extended,
-            xattr_count: area_count(&prepared.xattrs),
+            xattr_count: area_count(&xattrs),
             mode: self.mode(number),
             size: prepared.size,
             union,
@@ -193,37 +185,38 @@ impl Writer<'_> {
             mtime_nanoseconds: metadata.mtime_nanoseconds,
             links: entry.links,
         };
-        let mut bytes = inode.encode();
-        bytes.extend_from_slice(&prepared.xattrs);
-        if let Some(placement) = placement {
-            let encoded = self.encoded(placement.plan.content)?;
+        out.extend_from_slice(&inode.encode());
+        out.extend_from_slice(&xattrs);
+        if let (Some((encoded, plan)), Some(placement)) = (content, placement) {
             if compressed {
-                bytes.extend(encode_index(
-                    bytes.len(),
-                    &placement.plan.pieces(encoded, placement.first_block),
+                out.extend(encode_index(
+                    prepared.inode_length() + xattrs.len(),
+                    &plan.pieces(self.state, encoded, placement.first_block),
                     prepared.size,
                     algorithm(self.encoder.codec()),
-                    prepared.inline_length,
+                    inline_length,
                 ));
             }
-            if prepared.inline_length > 0
-                && let Some(segment) = encoded.segments.last()
+            if inline_length > 0
+                && let Some(&segment) = self.state.segments(encoded).last()
             {
                 // The inline piece is the very end of the last segment.
-                let stored: u64 =
-                    segment.extents.iter().map(|extent| u64::from(extent.stored)).sum();
-                let mut piece = vec![0; prepared.inline_length];
+                let extents = self.state.extents(segment);
+                let stored: u64 = extents.iter().map(|extent| u64::from(extent.stored)).sum();
+                let start = out.len();
+                out.resize(start + inline_length, 0);
                 self.encoder
                     .spool()
                     .read_exact_at(
-                        &mut piece,
-                        segment.offset + stored - prepared.inline_length as u64,
+                        &mut out[start..],
+                        segment.offset + stored - inline_length as u64,
                     )
                     .map_err(Error::io("read the spool"))?;
-                bytes.extend_from_slice(&piece);
             }
+        } else if inline_length > 0 {
+            let bytes = self.own_bytes(number, inodes);
+            out.extend_from_slice(&bytes[self.own_blocks(number, prepared)..]);
         }
-        bytes.extend_from_slice(&prepared.inline);
-        Ok(bytes)
+        Ok(())
     }
 }

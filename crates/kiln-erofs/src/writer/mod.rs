@@ -3,32 +3,34 @@
 //! Order of the image: superblock, inodes with what lies beside them, shared attributes, blocks of
 //! large directories and links, then file contents in the order of the tree, equal contents once.
 //! Sizes are all known before the first address is given out, so it is one pass of planning
-//! (`place`), one of encoding, and the output is written front to back. The output must never
+//! (`place`), one of encoding, and the output is written front to back. Between the passes an inode
+//! is a few numbers; what can be made again from the tree is made again. The output must never
 //! depend on content numbers, spool offsets or node numbers of the tree.
 
+mod contents;
 mod directory;
 mod index;
 mod inode;
 mod meta;
 mod plan;
+mod stream;
 mod validate;
 mod xattr;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use crate::encoder::{Encoder, State};
 use crate::error::Error;
-use crate::format::{BLOCK, COMPAT_CHECKSUM, COMPAT_MTIME, SUPER_OFFSET, Superblock, seal};
+use crate::format::{BLOCK, COMPAT_CHECKSUM, COMPAT_MTIME, SLOT, Superblock};
+use contents::{Placement, encoded, first_with_same};
 use inode::Prepared;
+use kiln_tree::Kind;
 use meta::{Allocator, configurations, incompatible_features};
-use plan::{ContentPlan, Placement};
+use plan::ContentPlan;
+use stream::Stream;
 pub use validate::ValidatedTree;
 use xattr::XattrTable;
-
-/// Bytes collected before they are written to the image.
-const WRITE_BUFFER: usize = 1 << 20;
 
 /// What an image needs beside its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,32 +86,34 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn run(&mut self, out: &File) -> Result<ImageFacts, Error> {
-        let (mut inodes, order) = self.prepare()?;
+        let (mut inodes, mut placements) = self.prepare()?;
         let metadata_end = self.allocator.end();
         self.next_block = metadata_end.div_ceil(BLOCK) as u64;
         let xattr_block = block_number(self.next_block)?;
         self.next_block += self.xattrs.shared_bytes().len().div_ceil(BLOCK) as u64;
-        self.encode_directories(&mut inodes);
-        for prepared in inodes.iter_mut().filter(|prepared| !prepared.blocks.is_empty()) {
-            prepared.first_block = block_number(self.next_block)?;
-            self.next_block += prepared.blocks.len().div_ceil(BLOCK) as u64;
+        for (number, prepared) in inodes.iter_mut().enumerate() {
+            let length = self.own_blocks(number, prepared);
+            if length > 0 {
+                prepared.target = block_number(self.next_block)?;
+                self.next_block += length.div_ceil(BLOCK) as u64;
+            }
         }
         let data_start = self.next_block;
-        let placements = self.place_contents(&order)?;
-
-        let mut head = vec![0; data_start as usize * BLOCK];
-        let shared = self.xattrs.shared_bytes();
-        let at = xattr_block as usize * BLOCK;
-        head[at..at + shared.len()].copy_from_slice(shared);
-        for (number, prepared) in inodes.iter().enumerate() {
-            let at = prepared.first_block as usize * BLOCK;
-            head[at..at + prepared.blocks.len()].copy_from_slice(&prepared.blocks);
-            let bytes = self.encode_inode(number, prepared, &placements)?;
-            head[prepared.offset..prepared.offset + bytes.len()].copy_from_slice(&bytes);
+        for placement in &mut placements {
+            placement.first_block = block_number(self.next_block)?;
+            self.next_block += u64::from(self.plan(placement.content)?.blocks);
         }
-        self.encode_superblock(&mut head, &inodes, xattr_block)?;
-        out.write_all_at(&head, 0).map_err(Error::io("write the image"))?;
-        self.copy_contents(&placements, &order, data_start, out)?;
+        block_number(self.next_block)?;
+
+        let mut stream = Stream::new(out, self.superblock(&inodes, xattr_block)?);
+        self.write_inodes(&inodes, &placements, &mut stream)?;
+        stream.pad_to(u64::from(xattr_block) * BLOCK as u64);
+        stream.buffer.extend_from_slice(self.xattrs.shared_bytes());
+        stream.drain()?;
+        self.write_own_blocks(&inodes, &mut stream)?;
+        stream.pad_to(data_start * BLOCK as u64);
+        self.write_contents(&placements, &mut stream)?;
+        stream.flush()?;
         Ok(ImageFacts {
             length: self.next_block * BLOCK as u64,
             inodes: inodes.len() as u64,
@@ -118,48 +122,38 @@ impl Writer<'_> {
         })
     }
 
-    /// Gives every inode its size and place; also the contents in order of first use.
-    fn prepare(&mut self) -> Result<(Vec<Prepared>, Vec<ContentKey>), Error> {
-        let mut inodes = Vec::with_capacity(self.tree.entries().len());
-        let mut order = Vec::new();
-        let mut seen = BTreeMap::new();
-        for number in 0..self.tree.entries().len() {
-            let mut prepared = self.prepare_inode(number)?;
-            prepared.offset =
-                self.allocator.place(prepared.before_inline(), prepared.inline_length);
-            if let Some(key) = prepared.content {
-                seen.entry(key).or_insert_with(|| order.push(key));
+    /// Gives every inode its size and place; also the contents in order of first use, which have no
+    /// place yet.
+    fn prepare(&mut self) -> Result<(Vec<Prepared>, Vec<Placement>), Error> {
+        let first = first_with_same(self.tree, self.state)?;
+        let mut inodes: Vec<Prepared> = Vec::with_capacity(first.len());
+        let mut placements = Vec::new();
+        for (number, &first) in first.iter().enumerate() {
+            let (mut prepared, before_inline) = self.prepare_inode(number)?;
+            let place = self.allocator.place(before_inline, usize::from(prepared.inline_length));
+            prepared.slot = u32::try_from(place / SLOT)
+                .map_err(|_| Error::TooLarge { what: "an area of inodes of 128 GiB" })?;
+            if let Kind::File(content) = self.tree.entries()[number].node.kind
+                && content.size > 0
+            {
+                prepared.target = match inodes.get(first as usize) {
+                    Some(same) => same.target,
+                    None => placements.len() as u32,
+                };
+                if first as usize == number {
+                    placements.push(Placement { content: content.id.0, first_block: 0 });
+                }
             }
             inodes.push(prepared);
         }
-        Ok((inodes, order))
+        Ok((inodes, placements))
     }
 
-    /// Gives every content that needs blocks its address.
-    fn place_contents(
-        &mut self,
-        order: &[ContentKey],
-    ) -> Result<BTreeMap<ContentKey, Placement>, Error> {
-        let mut placements = BTreeMap::new();
-        for &key in order {
-            let plan = self.plan(key)?;
-            let first_block = block_number(self.next_block)?;
-            self.next_block += u64::from(plan.blocks);
-            placements.insert(key, Placement { first_block, plan });
-        }
-        block_number(self.next_block)?;
-        Ok(placements)
-    }
-
-    fn encode_superblock(
-        &self,
-        head: &mut [u8],
-        inodes: &[Prepared],
-        xattr_block: u32,
-    ) -> Result<(), Error> {
+    /// The superblock with the configurations of the codec.
+    fn superblock(&self, inodes: &[Prepared], xattr_block: u32) -> Result<Vec<u8>, Error> {
         let codec = self.encoder.codec();
         let (configuration, algorithms) = (configurations(codec), meta::algorithms(codec));
-        let root = inodes.first().map_or(0, Prepared::node);
+        let root = inodes.first().map_or(0, |root| root.slot);
         let superblock = Superblock {
             compat: COMPAT_CHECKSUM | COMPAT_MTIME,
             incompat: incompatible_features(codec),
@@ -174,41 +168,59 @@ impl Writer<'_> {
             uuid: self.options.uuid,
             algorithms,
         };
-        let bytes = superblock.encode(&configuration);
-        head[SUPER_OFFSET..SUPER_OFFSET + bytes.len()].copy_from_slice(&bytes);
-        seal(head);
+        Ok(superblock.encode(&configuration))
+    }
+
+    /// Writes all inodes with what lies beside them, in the order of their places.
+    fn write_inodes(
+        &self,
+        inodes: &[Prepared],
+        placements: &[Placement],
+        stream: &mut Stream<'_>,
+    ) -> Result<(), Error> {
+        let mut order: Vec<u32> = (0..inodes.len() as u32).collect();
+        order.sort_unstable_by_key(|&number| inodes[number as usize].slot);
+        for number in order {
+            stream.pad_to(u64::from(inodes[number as usize].slot) * SLOT as u64);
+            self.encode_inode(number as usize, inodes, placements, &mut stream.buffer)?;
+            stream.drain()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the blocks of directories and long symbolic links.
+    fn write_own_blocks(&self, inodes: &[Prepared], stream: &mut Stream<'_>) -> Result<(), Error> {
+        for (number, prepared) in inodes.iter().enumerate() {
+            let length = self.own_blocks(number, prepared);
+            if length > 0 {
+                stream.pad_to(u64::from(prepared.target) * BLOCK as u64);
+                stream.buffer.extend_from_slice(&self.own_bytes(number, inodes)[..length]);
+                stream.drain()?;
+            }
+        }
         Ok(())
     }
 
     /// Copies contents from the spool to their blocks, in the order of the image.
-    fn copy_contents(
+    fn write_contents(
         &self,
-        placements: &BTreeMap<ContentKey, Placement>,
-        order: &[ContentKey],
-        data_start: u64,
-        out: &File,
+        placements: &[Placement],
+        stream: &mut Stream<'_>,
     ) -> Result<(), Error> {
-        let mut buffer = Vec::with_capacity(WRITE_BUFFER * 3);
-        let mut position = data_start * BLOCK as u64;
-        let mut flush = |buffer: &mut Vec<u8>| {
-            out.write_all_at(buffer, position).map_err(Error::io("write the image"))?;
-            position += buffer.len() as u64;
-            buffer.clear();
-            Ok::<(), Error>(())
-        };
-        for key in order {
-            let Some(placement) = placements.get(key) else { continue };
-            let encoded = self.encoded(placement.plan.content)?;
-            let mut remaining = u64::from(placement.plan.blocks) * BLOCK as u64;
-            for segment in &encoded.segments {
+        for placement in placements {
+            let encoded = encoded(self.state, placement.content)?;
+            let blocks = self.plan(placement.content)?.blocks;
+            let mut remaining = u64::from(blocks) * BLOCK as u64;
+            for &segment in self.state.segments(encoded) {
                 let mut offset = segment.offset;
-                for extent in &segment.extents {
+                for extent in self.state.extents(segment) {
                     let stored = (extent.stored as usize).min(remaining as usize);
                     // What lies beside the inode comes last and finds no room left here.
                     if stored == 0 || (extent.compressed && (extent.stored as u64) > remaining) {
                         break;
                     }
                     let padded = stored.next_multiple_of(BLOCK);
+                    let buffer = &mut stream.buffer;
                     let start = buffer.len();
                     buffer.resize(start + padded, 0);
                     // Compressed data ends with its last block, plain data begins with its first.
@@ -219,49 +231,17 @@ impl Writer<'_> {
                         .map_err(Error::io("read the spool"))?;
                     offset += u64::from(extent.stored);
                     remaining -= (padded as u64).min(remaining);
-                    if buffer.len() >= WRITE_BUFFER {
-                        flush(&mut buffer)?;
-                    }
+                    stream.drain()?;
                 }
             }
             // A flat file's tail may lie in the last block: pad to the planned length.
-            buffer.resize(buffer.len() + remaining as usize, 0);
+            stream.buffer.resize(stream.buffer.len() + remaining as usize, 0);
         }
-        flush(&mut buffer)
+        Ok(())
     }
 
-    fn plan(&self, key: ContentKey) -> Result<ContentPlan, Error> {
-        ContentPlan::new(key.first, self.encoded(key.first)?)
-    }
-
-    fn encoded(&self, content: u32) -> Result<&crate::encoder::Encoded, Error> {
-        self.state.contents.get(content as usize).ok_or(Error::UnknownContent { content })
-    }
-}
-
-/// Equal contents share their blocks.
-#[derive(Debug, Clone, Copy)]
-struct ContentKey {
-    digest: [u8; 32],
-    size: u64,
-    /// The content whose spooled bytes are used. Which of several equal ones it is changes nothing.
-    first: u32,
-}
-
-impl PartialEq for ContentKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for ContentKey {}
-impl PartialOrd for ContentKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for ContentKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.digest, self.size).cmp(&(other.digest, other.size))
+    fn plan(&self, content: u32) -> Result<ContentPlan, Error> {
+        ContentPlan::new(self.state, encoded(self.state, content)?)
     }
 }
 

@@ -6,15 +6,13 @@
 //! disagree about those.
 
 use super::index::{Piece, index_length};
-use crate::encoder::{Encoded, INLINE_MAX};
+use crate::encoder::{Encoded, INLINE_MAX, State};
 use crate::error::Error;
 use crate::format::BLOCK;
 
 /// How a content lies in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContentPlan {
-    /// Number in the encoder.
-    pub(super) content: u32,
     /// Flat or with index.
     pub(super) compressed: bool,
     /// Blocks of its own.
@@ -25,28 +23,19 @@ pub(super) struct ContentPlan {
     pub(super) clusters: usize,
 }
 
-/// A plan with its address.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Placement {
-    /// First block.
-    pub(super) first_block: u32,
-    /// What lies there.
-    pub(super) plan: ContentPlan,
-}
-
 impl ContentPlan {
     /// Plans a content.
-    pub(super) fn new(content: u32, encoded: &Encoded) -> Result<Self, Error> {
+    pub(super) fn new(state: &State, encoded: &Encoded) -> Result<Self, Error> {
         let too_large = || Error::TooLarge { what: "a file" };
         let clusters =
             usize::try_from(encoded.size.div_ceil(BLOCK as u64)).map_err(|_| too_large())?;
-        let extents = || encoded.segments.iter().flat_map(|segment| &segment.extents);
+        let extents = || state.pieces(encoded);
         if !extents().any(|extent| extent.compressed) {
             let tail = (encoded.size % BLOCK as u64) as usize;
             let inline = if tail <= INLINE_MAX { tail } else { 0 };
             let blocks = clusters - usize::from(inline > 0);
             let blocks = u32::try_from(blocks).map_err(|_| too_large())?;
-            return Ok(Self { content, compressed: false, blocks, inline, clusters });
+            return Ok(Self { compressed: false, blocks, inline, clusters });
         }
         let mut blocks = extents().map(|extent| extent.stored.div_ceil(BLOCK as u32)).sum::<u32>();
         let mut inline = 0;
@@ -57,7 +46,7 @@ impl ContentPlan {
             inline = last.stored as usize;
             blocks -= 1;
         }
-        Ok(Self { content, compressed: true, blocks, inline, clusters })
+        Ok(Self { compressed: true, blocks, inline, clusters })
     }
 
     /// Bytes between attributes and inline piece, for an index that begins `start` bytes behind a
@@ -67,13 +56,12 @@ impl ContentPlan {
     }
 
     /// The pieces of an indexed file in order.
-    pub(super) fn pieces(&self, encoded: &Encoded, first_block: u32) -> Vec<Piece> {
+    pub(super) fn pieces(&self, state: &State, encoded: &Encoded, first_block: u32) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let (mut start, mut block) = (0u64, first_block);
-        let extents: Vec<_> =
-            encoded.segments.iter().flat_map(|segment| &segment.extents).collect();
-        for (number, extent) in extents.iter().enumerate() {
-            let inline = self.inline > 0 && number + 1 == extents.len();
+        let mut extents = state.pieces(encoded).peekable();
+        while let Some(extent) = extents.next() {
+            let inline = self.inline > 0 && extents.peek().is_none();
             if extent.compressed {
                 let blocks = if inline { 1 } else { extent.stored.div_ceil(BLOCK as u32) };
                 pieces.push(Piece { start, compressed: true, block, blocks });

@@ -4,8 +4,6 @@
 //! so the writer has no checks of its own to forget. The walk keeps its own stack and visits each
 //! directory once: a tree made by a faulty program (loops, two parents) is an error and no hang.
 
-use std::collections::BTreeMap;
-
 use kiln_tree::{Content, Kind, Node, NodeId, Tree};
 
 use crate::error::Error;
@@ -15,8 +13,12 @@ use crate::format::{NAME_MAX, SYMLINK_MAX, split_xattr_name, xattr_area};
 #[derive(Debug)]
 pub struct ValidatedTree<'a> {
     entries: Vec<Entry<'a>>,
-    numbers: BTreeMap<NodeId, usize>,
+    /// By node: its number in canonical order, or [`UNSEEN`].
+    numbers: Vec<u32>,
 }
+
+/// A node that no directory names, or none yet.
+const UNSEEN: u32 = u32::MAX;
 
 /// One inode.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(super) struct Entry<'a> {
     /// What it is.
     pub(super) node: &'a Node,
     /// Number of the directory that holds its first name; the root's is its own.
-    pub(super) parent: usize,
+    pub(super) parent: u32,
     /// Names, and for directories subdirectories, that point here.
     pub(super) links: u32,
 }
@@ -37,10 +39,11 @@ impl<'a> ValidatedTree<'a> {
         check_node(root, b"")?;
         let mut found = Self {
             entries: vec![Entry { node: root, parent: 0, links: 2 }],
-            numbers: BTreeMap::from([(NodeId::ROOT, 0)]),
+            numbers: vec![UNSEEN; tree.node_limit()],
         };
+        found.numbers[NodeId::ROOT.index()] = 0;
         // One level per open directory: its number, names still to come, length of its path.
-        let mut stack = vec![(0, children.iter(), 0)];
+        let mut stack = vec![(0_u32, children.iter(), 0)];
         let mut path = Vec::new();
         while let Some((parent, names, length)) = stack.last_mut() {
             let parent = *parent;
@@ -53,20 +56,22 @@ impl<'a> ValidatedTree<'a> {
             path.extend_from_slice(name);
             check_name(name, &path)?;
             let node = tree.node(id);
-            if let Some(&number) = found.numbers.get(&id) {
+            let number = found.numbers[id.index()];
+            if number != UNSEEN {
                 if matches!(node.kind, Kind::Directory(_)) {
                     return Err(Error::LinkedDirectory { path: text(&path) });
                 }
-                found.entries[number].links += 1;
+                found.entries[number as usize].links += 1;
                 continue;
             }
             check_node(node, &path)?;
-            let number = found.entries.len();
-            found.numbers.insert(id, number);
+            // A tree counts its nodes with 32 bits.
+            let number = found.entries.len() as u32;
+            found.numbers[id.index()] = number;
             let mut links = 1;
             if let Kind::Directory(children) = &node.kind {
                 links = 2;
-                found.entries[parent].links += 1;
+                found.entries[parent as usize].links += 1;
                 stack.push((number, children.iter(), path.len()));
             }
             found.entries.push(Entry { node, parent, links });
@@ -82,7 +87,7 @@ impl<'a> ValidatedTree<'a> {
     /// Number of an inode in canonical order.
     pub(super) fn number(&self, id: NodeId) -> usize {
         // Every node that a validated directory names has been visited.
-        self.numbers.get(&id).copied().unwrap_or(0)
+        self.numbers[id.index()] as usize
     }
 
     /// Contents of regular files in canonical order, hard links once.

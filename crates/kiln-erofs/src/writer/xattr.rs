@@ -26,15 +26,17 @@ pub(super) struct XattrTable {
 impl XattrTable {
     /// Counts the attributes of a tree and lays out the shared ones, sorted by their bytes.
     pub(super) fn new(tree: &ValidatedTree<'_>) -> Self {
-        let mut uses: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
-        for entry in tree.entries() {
-            for (name, value) in &entry.node.metadata.xattrs {
-                *uses.entry(encode_entry(name, value)).or_default() += 1;
-            }
-        }
+        let mut uses: Vec<_> = tree
+            .entries()
+            .iter()
+            .flat_map(|entry| &entry.node.metadata.xattrs)
+            .map(|(name, value)| Attribute::new(name, value))
+            .collect();
+        uses.sort_unstable();
         let mut table = Self::default();
-        for (bytes, _) in uses.into_iter().filter(|&(_, count)| count > 1) {
+        for same in uses.chunk_by(PartialEq::eq).filter(|same| same.len() > 1) {
             let Ok(place) = u32::try_from(table.bytes.len() / 4) else { break };
+            let bytes = same[0].encode();
             table.bytes.extend_from_slice(&bytes);
             table.places.insert(bytes, place);
         }
@@ -53,7 +55,7 @@ impl XattrTable {
         }
         let (mut shared, mut inline) = (Vec::new(), Vec::new());
         for (name, value) in &metadata.xattrs {
-            let entry = encode_entry(name, value);
+            let entry = Attribute::new(name, value).encode();
             match self.places.get(&entry) {
                 Some(place) if shared.len() < SHARED_MAX => shared.push(*place),
                 _ => inline.extend_from_slice(&entry),
@@ -73,15 +75,33 @@ pub(super) fn area_count(area: &[u8]) -> u16 {
     if area.is_empty() { 0 } else { (1 + (area.len() - XATTR_HEADER) / 4) as u16 }
 }
 
-fn encode_entry(name: &[u8], value: &[u8]) -> Vec<u8> {
-    // Validation has found an index for every name.
-    let (index, rest) = split_xattr_name(name).unwrap_or((0, name));
-    let mut bytes = vec![rest.len() as u8, index];
-    bytes.extend_from_slice(&(value.len() as u16).to_le_bytes());
-    bytes.extend_from_slice(rest);
-    bytes.extend_from_slice(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
+/// An attribute as it is stored, without a copy. Two compare like their encoded bytes, as those
+/// begin with the lengths of what follows.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Attribute<'a> {
+    name_length: u8,
+    index: u8,
+    value_length: [u8; 2],
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> Attribute<'a> {
+    fn new(name: &'a [u8], value: &'a [u8]) -> Self {
+        // Validation has found an index for every name, and that both lengths fit.
+        let (index, name) = split_xattr_name(name).unwrap_or((0, name));
+        let value_length = (value.len() as u16).to_le_bytes();
+        Self { name_length: name.len() as u8, index, value_length, name, value }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![self.name_length, self.index];
+        bytes.extend_from_slice(&self.value_length);
+        bytes.extend_from_slice(self.name);
+        bytes.extend_from_slice(self.value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +110,7 @@ mod tests {
 
     #[test]
     fn entries_are_padded_and_counted() {
-        let entry = encode_entry(b"user.abc", b"xy");
+        let entry = Attribute::new(b"user.abc", b"xy").encode();
         assert_eq!(entry, [3, 1, 2, 0, b'a', b'b', b'c', b'x', b'y', 0, 0, 0]);
         let mut metadata = Metadata::file();
         assert_eq!(area_count(&XattrTable::default().area(&metadata)), 0);
