@@ -39,17 +39,60 @@ const MODPROBE: [&str; 4] =
 /// Mount points that init expects.
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "sysroot"];
 
-/// A finished initramfs.
+/// How the archive is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Codec {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Codec {
+    /// The best one that the kernel is known to read. Without a configuration that is gzip, on by
+    /// default since there are initramfs.
+    fn of(kernel: &Kernel) -> Self {
+        let reads = |option| kernel.config.as_ref().map(|config| config.is_built_in(option));
+        if reads("RD_ZSTD") == Some(true) {
+            Self::Zstd
+        } else if reads("RD_GZIP") == Some(false) {
+            Self::None
+        } else {
+            Self::Gzip
+        }
+    }
+}
+
+/// An initramfs that still has to be compressed. That takes a quarter of a second of one core, which
+/// a builder has to spare while it writes the root: hence the two steps.
 #[derive(Clone, Debug)]
 pub struct Initramfs {
-    /// The compressed archive.
-    pub bytes: Vec<u8>,
-    /// Its size in bytes before compression.
-    pub unpacked_bytes: u64,
+    /// The archive as the kernel will see it.
+    pub archive: Vec<u8>,
+    codec: Codec,
     /// Names of the modules inside, in load order.
     pub modules: Vec<String>,
     /// Paths of the firmware files inside, below the firmware folder.
     pub firmware: Vec<String>,
+}
+
+impl Initramfs {
+    /// The archive as it travels in a boot file.
+    ///
+    /// # Errors
+    /// [`Error::Codec`], which only a lack of memory causes.
+    pub fn compress(self) -> Result<Vec<u8>, Error> {
+        let failed =
+            |source| Error::Codec { action: "compress", path: "the initramfs".to_owned(), source };
+        match self.codec {
+            Codec::None => Ok(self.archive),
+            Codec::Zstd => zstd::bulk::compress(&self.archive, ZSTD_LEVEL).map_err(failed),
+            Codec::Gzip => {
+                let level = flate2::Compression::best();
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+                encoder.write_all(&self.archive).and_then(|()| encoder.finish()).map_err(failed)
+            }
+        }
+    }
 }
 
 /// Builds the initramfs for a kernel of the image. `init` is the static program.
@@ -60,11 +103,11 @@ pub fn build(
     tree: &Tree,
     store: &dyn ContentStore,
     kernel: &Kernel,
+    index: &ModuleIndex,
     selection: &Selection,
     init: &[u8],
 ) -> Result<Initramfs, Error> {
-    let index = ModuleIndex::load(tree, store, kernel)?;
-    let planned = plan(&index, selection, &kernel.release)?;
+    let planned = plan(index, selection, &kernel.release)?;
     let mut archive = Archive::new();
     for folder in MOUNT_POINTS {
         archive.directory(folder);
@@ -77,7 +120,7 @@ pub fn build(
     let mut firmware = Vec::new();
     let mut firmware_bytes = 0;
     for module in &planned {
-        let bytes = module_bytes(tree, store, kernel, &index, &module.name)?;
+        let bytes = module_bytes(tree, store, kernel, index, &module.name)?;
         for wanted in modinfo::values(&bytes, "firmware") {
             if firmware.iter().any(|known| known == wanted) {
                 continue;
@@ -92,13 +135,12 @@ pub fn build(
         let path = format!("{}/{}", manifest::MODULE_FOLDER, file_name(&module.name));
         archive.file(&path, 0o644, bytes);
     }
-    let list = manifest_of(&index, &planned);
+    let list = manifest_of(index, &planned);
     archive.file(manifest::PATH, 0o644, list.render().into_bytes());
 
-    let plain = archive.finish()?;
     Ok(Initramfs {
-        unpacked_bytes: plain.len() as u64,
-        bytes: compress(plain, kernel)?,
+        archive: archive.finish()?,
+        codec: Codec::of(kernel),
         modules: planned.into_iter().map(|module| module.name).collect(),
         firmware,
     })
@@ -127,17 +169,17 @@ pub fn late_modules(
     tree: &Tree,
     store: &dyn ContentStore,
     kernel: &Kernel,
+    index: &ModuleIndex,
     selection: &Selection,
 ) -> Result<LateModules, Error> {
-    let index = ModuleIndex::load(tree, store, kernel)?;
-    let early = plan(&index, selection, &kernel.release)?;
+    let early = plan(index, selection, &kernel.release)?;
     let has_modprobe = MODPROBE.iter().any(|path| tree.resolve(path.as_bytes()).is_some());
     let folder = format!("{}/{}", manifest::LATE_FOLDER, kernel.release);
     let mut late = LateModules { folder, files: Vec::new() };
     let mut list = Manifest::default();
-    for name in plan_late(&index, &early, has_modprobe) {
+    for name in plan_late(index, &early, has_modprobe) {
         let file = file_name(&name);
-        late.files.push((file.clone(), module_bytes(tree, store, kernel, &index, &name)?));
+        late.files.push((file.clone(), module_bytes(tree, store, kernel, index, &name)?));
         list.modules.push(Module { file, load: Load::Always, dependencies: Vec::new() });
     }
     if !late.files.is_empty() {
@@ -215,22 +257,6 @@ fn manifest_of(index: &ModuleIndex, planned: &[Planned]) -> Manifest {
     manifest
 }
 
-/// Compresses with the best codec that the kernel is known to read. Without a configuration that is
-/// gzip, on by default since there are initramfs.
-fn compress(plain: Vec<u8>, kernel: &Kernel) -> Result<Vec<u8>, Error> {
-    let reads = |option| kernel.config.as_ref().map(|config| config.is_built_in(option));
-    let failed =
-        |source| Error::Codec { action: "compress", path: "the initramfs".to_owned(), source };
-    if reads("RD_ZSTD") == Some(true) {
-        return zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(failed);
-    }
-    if reads("RD_GZIP") == Some(false) {
-        return Ok(plain);
-    }
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(&plain).and_then(|()| encoder.finish()).map_err(failed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,7 +290,8 @@ mod tests {
         let kernel = Kernel::find(&image.tree, &image.store)?;
         let extra = extra.iter().map(ToString::to_string).collect();
         let selection = Selection { set: ModuleSet::Virtio, extra };
-        build(&image.tree, &image.store, &kernel, &selection, b"#!init")
+        let index = ModuleIndex::load(&image.tree, &image.store, &kernel)?;
+        build(&image.tree, &image.store, &kernel, &index, &selection, b"#!init")
     }
 
     #[test]
@@ -272,8 +299,9 @@ mod tests {
         let initramfs = built(&image(), &[]).unwrap();
         assert_eq!(initramfs.modules, ["erofs", "virtio", "virtio_blk"]);
         assert_eq!(initramfs.firmware, ["virtio/blk.bin"]);
-        let plain = zstd::bulk::decompress(&initramfs.bytes, 1 << 20).unwrap();
-        assert_eq!(plain.len() as u64, initramfs.unpacked_bytes);
+        let plain = initramfs.archive.clone();
+        let packed = initramfs.compress().unwrap();
+        assert_eq!(zstd::bulk::decompress(&packed, 1 << 20).unwrap(), plain);
         let text = String::from_utf8_lossy(&plain);
         assert!(text.contains(
             "module 0 erofs.ko always -\nmodule 1 virtio.ko match -\n\
@@ -285,7 +313,7 @@ mod tests {
             assert!(text.contains(path), "{path}");
         }
         assert!(!text.contains("secret"));
-        assert_eq!(built(&image(), &[]).unwrap().bytes, initramfs.bytes);
+        assert_eq!(built(&image(), &[]).unwrap().compress().unwrap(), packed);
     }
 
     #[test]
@@ -300,7 +328,8 @@ mod tests {
         );
         let late = |image: &Image| {
             let kernel = Kernel::find(&image.tree, &image.store).unwrap();
-            late_modules(&image.tree, &image.store, &kernel, &Selection::default()).unwrap()
+            let index = ModuleIndex::load(&image.tree, &image.store, &kernel).unwrap();
+            late_modules(&image.tree, &image.store, &kernel, &index, &Selection::default()).unwrap()
         };
         let without = late(&image);
         assert_eq!(without.folder, "usr/lib/kiln/modules/6.12");
@@ -330,11 +359,11 @@ mod tests {
         for (config, magic) in cases {
             let mut image = image();
             image.text("boot/config-6.12", config);
-            assert!(built(&image, &[]).unwrap().bytes.starts_with(magic), "{config}");
+            assert!(built(&image, &[]).unwrap().compress().unwrap().starts_with(magic), "{config}");
         }
         let mut image = image();
         image.tree.remove(b"boot/config-6.12").unwrap();
-        assert!(built(&image, &[]).unwrap().bytes.starts_with(&[0x1f, 0x8b]));
+        assert!(built(&image, &[]).unwrap().compress().unwrap().starts_with(&[0x1f, 0x8b]));
     }
 
     #[test]

@@ -126,14 +126,16 @@ pub fn assemble(
     let programs = boot_programs(options, &tree, &encoder, &kernel, place, progress)?;
     let selection = Selection { set: options.modules, extra: options.extra_modules.clone() };
     let initramfs: Initramfs =
-        initramfs::build(&tree, &encoder, &kernel, &selection, &runtime.init)?;
-    let late = initramfs::late_modules(&tree, &encoder, &kernel, &selection)?;
+        initramfs::build(&tree, &encoder, &kernel, &index, &selection, &runtime.init)?;
+    let late = initramfs::late_modules(&tree, &encoder, &kernel, &index, &selection)?;
     layer::add_late_modules(&mut tree, &mut encoder, &late)?;
     progress.detail(&format!(
-        "{} modules, {} bytes",
+        "{} modules, {} bytes before compression",
         initramfs.modules.len(),
-        initramfs.bytes.len()
+        initramfs.archive.len()
     ));
+    // Nobody needs it before the boot file.
+    let compressing = std::thread::spawn(|| initramfs.compress());
 
     progress.step(Step::Encode);
     let digest = tree_digest(&tree, &CountEncoded::new(&encoder, &tree, progress))
@@ -157,6 +159,7 @@ pub fn assemble(
     let root_length = root_argument.image_length();
 
     progress.step(Step::BootFile);
+    let initramfs = compressing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let command_line = command_line(&root_argument, options, &kernel);
     let boot_file = uki::assemble(
         &programs.stub,
@@ -164,7 +167,7 @@ pub fn assemble(
             os_release: boot_file_text(&title, Mode::System).as_bytes(),
             command_line: command_line.as_bytes(),
             kernel_release: kernel.release.as_bytes(),
-            initrd: &initramfs.bytes,
+            initrd: &initramfs,
             linux: &kernel.image,
         },
     )?;
