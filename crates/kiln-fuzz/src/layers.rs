@@ -19,6 +19,7 @@ pub(crate) const LIMITS: Limits = Limits {
     total_bytes: 4 << 20,
     file_bytes: 2 << 20,
     xattr_bytes: 4 << 10,
+    device_nodes: true,
 };
 
 /// Merges up to any number of layers, twice: with whole reads and with reads of a few bytes. Both

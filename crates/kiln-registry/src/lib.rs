@@ -30,6 +30,7 @@ pub use digest::Digest;
 pub use error::Error;
 #[cfg(feature = "fuzzing")]
 pub use http::fuzzing;
+pub use http::{Answer, Artifacts, Document, Pushed, RangeSink, Referrer};
 pub use image::{Image, Layer};
 pub use manifest::ImageConfig;
 pub use media_type::Compression;

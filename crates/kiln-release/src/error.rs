@@ -1,8 +1,11 @@
 //! The one error type of this crate.
 //!
-//! Every variant names the field that was wrong, because `release.json` is read by people too.
+//! Every variant names the field, digest, reference or file that was wrong, because what travels is
+//! read by people too, usually when a machine did not get its release.
 
-/// Why a `release.json` was refused.
+use std::io;
+
+/// Why a release could not be read, pushed, fetched or rebuilt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -20,6 +23,83 @@ pub enum Error {
         /// What is wrong with its value.
         reason: String,
     },
+    /// A table, boot recipe or manifest that no Kiln writes.
+    #[error("the release's {what} is refused: {reason}")]
+    Malformed {
+        /// `table`, `boot recipe`, `contents` or `manifest`.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Bytes are not those that they should be.
+    #[error("{what} has the digest {actual}, expected {expected}")]
+    Digest {
+        /// What was read.
+        what: String,
+        /// Hexadecimal SHA-256 that it should have.
+        expected: String,
+        /// What it has.
+        actual: String,
+    },
+    /// The rebuilt root image is another one than the release's.
+    #[error("the rebuilt root has the root hash {actual}, the release says {expected}")]
+    RootHash {
+        /// The hash in `release.json`.
+        expected: String,
+        /// The hash of what was written.
+        actual: String,
+    },
+    /// This build cannot write images of the release's profile.
+    #[error("the release's root has the profile {profile}, which this kiln cannot write")]
+    UnknownProfile {
+        /// The profile's number.
+        profile: u16,
+    },
+    /// The release asks for a newer Kiln.
+    #[error("the release needs kiln {needed}, this is {own}")]
+    AgentTooOld {
+        /// `minimum_agent` of the release.
+        needed: String,
+        /// This version.
+        own: String,
+    },
+    /// What was named is neither a release nor an image with one.
+    #[error("{reference} is no release: {reason}")]
+    NotARelease {
+        /// The reference.
+        reference: String,
+        /// What it is instead.
+        reason: String,
+    },
+    /// A folder does not hold what a build writes.
+    #[error("{path} is no folder of a release: {reason}")]
+    Folder {
+        /// The folder or file.
+        path: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was tried, with the file's name.
+        doing: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The root image cannot be read or written.
+    #[error("the root image cannot be used")]
+    Image(#[from] kiln_erofs::Error),
+    /// The boot file cannot be read.
+    #[error("the boot file cannot be used")]
+    BootFile(#[from] kiln_boot::Error),
+    /// The hash tree cannot be made.
+    #[error("the root's hash tree cannot be made")]
+    Verity(#[from] kiln_verity::Error),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] kiln_registry::Error),
 }
 
 impl Error {
@@ -27,8 +107,37 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownFormat(_) => Some("use the kiln that came with this release".into()),
-            Self::Json(_) | Self::Field { .. } => None,
+            Self::UnknownFormat(_) | Self::UnknownProfile { .. } | Self::AgentTooOld { .. } => {
+                Some("use the kiln that came with this release".into())
+            }
+            Self::Malformed { .. } | Self::Digest { .. } => {
+                Some("push the release again; what the registry holds is not what was built".into())
+            }
+            Self::RootHash { .. } => Some(
+                "nothing was activated; try again, and report it if it stays: equal trees must \
+                 give equal roots"
+                    .into(),
+            ),
+            Self::NotARelease { .. } => {
+                Some("name an image that `kiln push` was given, or push a release first".into())
+            }
+            Self::Folder { .. } => {
+                Some("give the folder that `kiln build -o FOLDER` wrote".to_owned())
+            }
+            Self::Image(error) => error.hint(),
+            Self::BootFile(error) => error.hint(),
+            Self::Verity(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Json(_) | Self::Field { .. } | Self::Io { .. } => None,
         }
+    }
+
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+
+    pub(crate) fn malformed(what: &'static str, reason: impl Into<String>) -> Self {
+        Self::Malformed { what, reason: reason.into() }
     }
 }

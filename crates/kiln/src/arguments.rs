@@ -5,7 +5,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bless, boot_failed, bootstrap, build, completion, health, history, inspect, lint, manual,
+    bless, boot_failed, bootstrap, build, completion, health, history, inspect, lint, manual, push,
     rollback, run, status, upgrade,
 };
 
@@ -43,6 +43,7 @@ pub(crate) enum Verb {
     Run(run::RunArguments),
     Inspect(inspect::InspectArguments),
     Upgrade(Box<upgrade::UpgradeArguments>),
+    Push(push::PushArguments),
     Rollback(rollback::RollbackArguments),
     Status(status::StatusArguments),
     History(history::HistoryArguments),

@@ -65,7 +65,13 @@ macro_rules! failure_from {
     };
 }
 
-failure_from!(kiln_build::Error, kiln_host::Error, kiln_lint::Error, kiln_qemu::Error);
+failure_from!(
+    kiln_build::Error,
+    kiln_host::Error,
+    kiln_lint::Error,
+    kiln_qemu::Error,
+    kiln_release::Error
+);
 
 /// Prints a failure; the process ends with what this returns.
 pub(crate) fn failure(failure: &Failure) -> ExitCode {

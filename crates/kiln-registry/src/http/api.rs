@@ -24,11 +24,13 @@ const TOKEN_BYTES: u64 = 64 << 10;
 
 /// A repository at one host.
 pub(super) struct Repository {
-    transport: Arc<Transport>,
-    name: String,
+    pub(super) transport: Arc<Transport>,
+    pub(super) name: String,
     login: Option<Login>,
     /// The `Authorization` header that worked last.
     authorization: Mutex<Option<String>>,
+    /// What is asked of a token server where the registry does not say it: `pull` or `pull,push`.
+    pub(super) actions: &'static str,
     /// Whether it could not be reached.
     is_down: AtomicBool,
 }
@@ -42,7 +44,8 @@ impl fmt::Debug for Repository {
 impl Repository {
     pub(super) fn new(transport: Arc<Transport>, name: String, login: Option<Login>) -> Self {
         let is_down = AtomicBool::new(false);
-        Self { transport, name, login, authorization: Mutex::default(), is_down }
+        let authorization = Mutex::default();
+        Self { transport, name, login, authorization, actions: "pull", is_down }
     }
 
     /// Whether an earlier request found nobody there, or somebody who is broken.
@@ -62,7 +65,7 @@ impl Repository {
         let url = format!("{}/v2/{}/manifests/{version}", self.transport.base, self.name);
         let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST].join(", ");
         retry(&self.transport.network, || {
-            let response = self.get(&url, Some(&accept), 0)?;
+            let response = self.get(&url, Some(&accept), 0, None)?;
             let media_type = response.headers().get(header::CONTENT_TYPE);
             let media_type = media_type.and_then(|value| value.to_str().ok()).unwrap_or("");
             let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
@@ -95,7 +98,7 @@ impl Repository {
 
     fn blob_once(&self, url: &str, partial: &mut Partial) -> Result<(), Failure> {
         if partial.have < partial.size || partial.size == 0 {
-            let response = self.get(url, None, partial.have)?;
+            let response = self.get(url, None, partial.have, None)?;
             let continues = response.status().as_u16() == 206
                 && continues_at(&response, partial.have).unwrap_or(false);
             if !continues && partial.have > 0 {
@@ -121,10 +124,26 @@ impl Repository {
     }
 
     /// GETs with the login the registry asks for.
-    fn get(&self, url: &str, accept: Option<&str>, from: u64) -> Result<Response<Body>, Failure> {
+    pub(super) fn get(
+        &self,
+        url: &str,
+        accept: Option<&str>,
+        from: u64,
+        until: Option<u64>,
+    ) -> Result<Response<Body>, Failure> {
+        self.authorised(url, |authorization| {
+            self.transport.get(url, &Headers { accept, authorization, from, until })
+        })
+    }
+
+    /// Calls with the login that the registry asks for, twice if it asks.
+    pub(super) fn authorised(
+        &self,
+        url: &str,
+        mut call: impl FnMut(Option<&str>) -> Result<Response<Body>, Failure>,
+    ) -> Result<Response<Body>, Failure> {
         let known = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let headers = |authorization| Headers { accept, authorization, from };
-        let response = self.transport.get(url, &headers(known.as_deref()))?;
+        let response = call(known.as_deref())?;
         if response.status().as_u16() != 401 {
             return Ok(response);
         }
@@ -150,7 +169,7 @@ impl Repository {
             },
         };
         let fresh = self.authorize(&challenge)?.ok_or_else(refused)?;
-        let response = self.transport.get(url, &headers(Some(&fresh)))?;
+        let response = call(Some(&fresh))?;
         if response.status().as_u16() == 401 {
             return Err(refused().into());
         }
@@ -165,7 +184,7 @@ impl Repository {
             _ => None,
         };
         let Challenge::Bearer { realm, service, scope } = challenge else { return Ok(basic) };
-        let own_scope = format!("repository:{}:pull", self.name);
+        let own_scope = format!("repository:{}:{}", self.name, self.actions);
         let scope = scope.as_deref().unwrap_or(&own_scope);
         let mut query = format!("scope={}", encode(scope));
         if let Some(service) = service {
@@ -206,7 +225,11 @@ struct TokenAnswer {
     access_token: Option<String>,
 }
 
-fn read_bounded(response: Response<Body>, url: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_bounded(
+    response: Response<Body>,
+    url: &str,
+    limit: u64,
+) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let mut body = response.into_body().into_reader().take(limit.saturating_add(1));
     body.read_to_end(&mut bytes).map_err(|error| broken(url, error))?;
@@ -219,14 +242,14 @@ fn read_bounded(response: Response<Body>, url: &str, limit: u64) -> Result<Vec<u
 }
 
 /// Whether `Content-Range: bytes START-END/TOTAL` begins at `start`.
-fn continues_at(response: &Response<Body>, start: u64) -> Option<bool> {
+pub(super) fn continues_at(response: &Response<Body>, start: u64) -> Option<bool> {
     let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     let first = range.strip_prefix("bytes ")?.split('-').next()?;
     Some(first.parse::<u64>().ok()? == start)
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     use fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

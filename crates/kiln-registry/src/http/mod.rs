@@ -8,6 +8,7 @@
 //! bytes without their digest checked (except for a tag's manifest, whose digest is computed).
 
 mod api;
+mod artifacts;
 mod auth;
 mod cache;
 mod certificates;
@@ -15,6 +16,9 @@ mod challenge;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod proxy;
+mod push;
+mod ranges;
+mod referrers;
 mod registries_conf;
 mod retry;
 mod transport;
@@ -27,7 +31,11 @@ use crate::resolve::{Store, resolve};
 use crate::{Digest, Error, Image, Network, Options, Reference, ShortName};
 
 use api::Repository;
+pub use artifacts::{Artifacts, Document};
 use cache::Cache;
+pub use push::Pushed;
+pub use ranges::{Answer, RangeSink};
+pub use referrers::Referrer;
 use registries_conf::Configuration;
 use transport::Transport;
 
@@ -46,28 +54,36 @@ impl Remote {
     /// Asks one place after the other; the last failure counts, since it is the primary's. A mirror
     /// that could not be reached is not asked again: an image of forty layers would wait for it
     /// forty times.
-    fn first<T>(&self, mut ask: impl FnMut(&Repository) -> Result<T, Error>) -> Result<T, Error> {
-        let mut outcome = None;
-        for (place, repository) in self.repositories.iter().enumerate() {
-            let is_last = place + 1 == self.repositories.len();
-            if !is_last && repository.is_down() {
-                continue;
-            }
-            match ask(repository) {
-                Ok(answer) => return Ok(answer),
-                // A full or read-only disk does not get better elsewhere.
-                Err(error @ Error::Io { .. }) => return Err(error),
-                Err(error) => {
-                    repository.note(&error);
-                    outcome = Some(error);
-                }
+    fn first<T>(&self, ask: impl FnMut(&Repository) -> Result<T, Error>) -> Result<T, Error> {
+        first(&self.repositories, ask)
+    }
+}
+
+/// As [`Remote::first`].
+fn first<T>(
+    repositories: &[Repository],
+    mut ask: impl FnMut(&Repository) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut outcome = None;
+    for (place, repository) in repositories.iter().enumerate() {
+        let is_last = place + 1 == repositories.len();
+        if !is_last && repository.is_down() {
+            continue;
+        }
+        match ask(repository) {
+            Ok(answer) => return Ok(answer),
+            // A full or read-only disk does not get better elsewhere.
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => {
+                repository.note(&error);
+                outcome = Some(error);
             }
         }
-        Err(outcome.unwrap_or_else(|| Error::Protocol {
-            url: "registries.conf".into(),
-            reason: "it leaves no place to ask".into(),
-        }))
     }
+    Err(outcome.unwrap_or_else(|| Error::Protocol {
+        url: "registries.conf".into(),
+        reason: "it leaves no place to ask".into(),
+    }))
 }
 
 impl Store for Remote {
@@ -114,24 +130,8 @@ fn open_configured(
     configuration: &Configuration,
     options: &Options,
 ) -> Result<Image, Error> {
-    let network = &options.network;
-    let credentials = auth::Credentials::load(&network.auth_files)?;
-    let places = configuration.places(reference)?;
-    let last = places.len().saturating_sub(1);
-    // Where there is another place to ask, patience is short.
-    let hurried = Network { attempts: network.attempts.min(MIRROR_ATTEMPTS), ..network.clone() };
-    let repositories = places
-        .into_iter()
-        .enumerate()
-        .map(|(number, place)| {
-            let network = if number == last { network } else { &hurried };
-            let transport = Transport::new(&place.host, network)?;
-            let login = credentials.find(&place.host, &place.repository)?;
-            Ok(Repository::new(Arc::new(transport), place.repository, login))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
     let remote = Remote {
-        repositories,
+        repositories: repositories(reference, configuration, options)?,
         cache: Cache::new(options.cache.as_deref())?,
         manifest_bytes: options.limits.manifest_bytes,
     };
@@ -154,4 +154,28 @@ fn open_configured(
         annotations: Default::default(),
     };
     resolve(Arc::new(remote), descriptor, Some(reference.to_string()), options)
+}
+
+/// The mirrors of a repository and the repository itself, last.
+fn repositories(
+    reference: &Reference,
+    configuration: &Configuration,
+    options: &Options,
+) -> Result<Vec<Repository>, Error> {
+    let network = &options.network;
+    let credentials = auth::Credentials::load(&network.auth_files)?;
+    let places = configuration.places(reference)?;
+    let last = places.len().saturating_sub(1);
+    // Where there is another place to ask, patience is short.
+    let hurried = Network { attempts: network.attempts.min(MIRROR_ATTEMPTS), ..network.clone() };
+    places
+        .into_iter()
+        .enumerate()
+        .map(|(number, place)| {
+            let network = if number == last { network } else { &hurried };
+            let transport = Transport::new(&place.host, network)?;
+            let login = credentials.find(&place.host, &place.repository)?;
+            Ok(Repository::new(Arc::new(transport), place.repository, login))
+        })
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! One HTTP GET or POST: schemes, redirects, time-outs. Knows nothing of registries.
+//! One HTTP request: schemes, redirects, time-outs. Knows nothing of registries.
 //!
 //! Redirects are followed here and not by the HTTP library, to hold the two rules that matter: the
 //! `Authorization` header and client certificates stay with their host, and no redirect leads to
@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::Read;
 
-use ureq::http::{Response, header};
+use ureq::http::{Method, Request, Response, header};
 use ureq::{Agent, Body};
 
 use super::certificates::tls_config;
@@ -31,6 +31,28 @@ pub(super) struct Headers<'a> {
     pub(super) authorization: Option<&'a str>,
     /// First byte wanted, zero for all.
     pub(super) from: u64,
+    /// First byte no longer wanted; `None` for all to the end.
+    pub(super) until: Option<u64>,
+}
+
+/// The body of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Payload<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) media_type: &'a str,
+    /// Where the bytes belong in what is sent piece by piece.
+    pub(super) start: Option<u64>,
+}
+
+impl Headers<'_> {
+    /// One range and never several: some registries answer those with everything, some with 501.
+    fn range(&self) -> Option<String> {
+        match self.until {
+            Some(until) => Some(format!("bytes={}-{}", self.from, until.saturating_sub(1))),
+            None if self.from > 0 => Some(format!("bytes={}-", self.from)),
+            None => None,
+        }
+    }
 }
 
 /// Connections to one registry host and whatever it redirects to.
@@ -90,12 +112,12 @@ impl Transport {
             if let Some(authorization) = headers.authorization {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            if headers.from > 0 {
-                request = request.header(header::RANGE, format!("bytes={}-", headers.from));
+            if let Some(range) = headers.range() {
+                request = request.header(header::RANGE, range);
             }
             let response = request.call().map_err(|error| broken(&url, error))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return checked(&url, response);
+                return checked(&url, response, |status| matches!(status, 200 | 206));
             }
             let target = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             let target = match target {
@@ -124,7 +146,58 @@ impl Transport {
             .proxy(proxy)
             .build()
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        checked(url, request.send(form).map_err(|error| broken(url, error))?)
+        let response = request.send(form).map_err(|error| broken(url, error))?;
+        checked(url, response, |status| matches!(status, 200 | 206))
+    }
+
+    /// Sends a request that changes something or only asks for headers. Redirects are answers here
+    /// and not followed: nobody else gets what is pushed. `expected` are the good answers, 401 is
+    /// always given back. Another host gets no `Authorization`.
+    pub(super) fn send(
+        &self,
+        method: Method,
+        url: &str,
+        authorization: Option<&str>,
+        payload: Option<Payload<'_>>,
+        expected: fn(u16) -> bool,
+    ) -> Result<Response<Body>, Failure> {
+        let origin = self.allowed_origin(url)?;
+        let proxy = self.proxies.for_origin(origin).cloned();
+        let mut request = Request::builder().method(method).uri(url);
+        if let Some(authorization) = authorization.filter(|_| origin == self.base) {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let agent = self.agent_for(origin);
+        let malformed = |_| unusable(url, "it is no HTTP address");
+        let response = match payload {
+            Some(payload) => {
+                request = request
+                    .header(header::CONTENT_TYPE, payload.media_type)
+                    .header(header::CONTENT_LENGTH, payload.bytes.len());
+                if let Some(start) = payload.start {
+                    let last = start.saturating_add(payload.bytes.len() as u64).saturating_sub(1);
+                    request = request.header(header::CONTENT_RANGE, format!("{start}-{last}"));
+                }
+                let request = request.body(payload.bytes).map_err(malformed)?;
+                agent.run(agent.configure_request(request).proxy(proxy).build())
+            }
+            None => {
+                let request = request.body(()).map_err(malformed)?;
+                agent.run(agent.configure_request(request).proxy(proxy).build())
+            }
+        };
+        checked(url, response.map_err(|error| broken(url, error))?, expected)
+    }
+
+    /// The address that a `Location` header means.
+    pub(super) fn resolve(&self, url: &str, location: &str) -> Result<String, Error> {
+        let origin = self.allowed_origin(url)?;
+        match location {
+            path if path.starts_with('/') && !path.starts_with("//") => {
+                Ok(format!("{origin}{path}"))
+            }
+            target => self.allowed_origin(target).map(|_| target.to_owned()),
+        }
     }
 
     fn agent_for(&self, origin: &str) -> &Agent {
@@ -176,13 +249,15 @@ pub(super) fn broken(
     Failure { error, passing, retry_after: None, progressed: false }
 }
 
-fn checked(url: &str, response: Response<Body>) -> Result<Response<Body>, Failure> {
+fn checked(
+    url: &str,
+    response: Response<Body>,
+    expected: fn(u16) -> bool,
+) -> Result<Response<Body>, Failure> {
     let status = response.status().as_u16();
-    match status {
-        200 | 206 => return Ok(response),
-        // The caller reads the challenge.
-        401 => return Ok(response),
-        _ => {}
+    // At 401 the caller reads the challenge.
+    if expected(status) || status == 401 {
+        return Ok(response);
     }
     let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = after.and_then(parse_retry_after);

@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod lint;
 pub(crate) mod manual;
+pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Run(arguments) => run::run(arguments, quiet),
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Upgrade(arguments) => upgrade::run(*arguments, quiet, verbose),
+        Verb::Push(arguments) => push::run(&arguments, quiet, verbose),
         Verb::Rollback(arguments) => rollback::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::History(arguments) => history::run(&arguments),
