@@ -180,6 +180,7 @@ impl Bench {
             slot,
             release: release(&self.roots[at], u64::from(generation)),
             reference: None,
+            digest: None,
             verification: Verification::Unverified,
             events: vec![Event { time: 1, state, failure: None }],
         }

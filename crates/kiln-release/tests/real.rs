@@ -77,8 +77,16 @@ fn machine(arguments: &str) {
         File::options().read(true).write(true).create(true).truncate(true).open(work.join("root"));
     let rebuild = RebuildOptions { spool: tempfile::tempfile_in(work).unwrap(), threads: 1 };
     let watch = |_, _, _| ();
-    let brought =
-        bring(&remote, &local, &boot, &mut spool, &root.unwrap(), rebuild, &watch).unwrap();
+    let brought = bring(
+        &remote,
+        &local,
+        &boot,
+        &mut spool,
+        &mut || root.as_ref().unwrap().try_clone(),
+        rebuild,
+        &watch,
+    )
+    .unwrap();
     spool.clear().unwrap();
     std::fs::write(work.join("efi"), &brought.boot_files["system"]).unwrap();
     eprintln!(

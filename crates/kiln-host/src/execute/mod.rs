@@ -3,6 +3,7 @@
 
 mod assess;
 mod rollback;
+mod stage;
 mod upgrade;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -166,6 +166,10 @@ pub struct Revision {
     /// The reference that it was fetched from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// Digest of the manifest that the reference named then: whoever asks again and finds the same
+    /// digest knows that nothing changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Who vouches for it.
     pub verification: Verification,
     /// What happened to it, oldest first, at least one event.
@@ -280,7 +284,8 @@ impl Ledger {
         generation
     }
 
-    /// Whether the machine went back from a release with this root by itself, and why.
+    /// The revision by which a release with this root failed here, unless it ever proved itself: what
+    /// worked once and then failed has a rotten slot, and bringing it again is the repair.
     #[must_use]
     pub fn quarantined(&self, root_hash: &str, manifest_digest: Option<&str>) -> Option<&Revision> {
         let matches = |revision: &&Revision| {
@@ -288,11 +293,17 @@ impl Ledger {
             revision.release.root.hash == root_hash
                 || (manifest_digest.is_some() && source == manifest_digest)
         };
-        // What was blessed after it failed is trusted again.
-        self.revisions.iter().rev().find(matches).filter(|revision| {
-            revision.events.iter().any(|event| event.state == State::Failed)
-                && revision.state() != State::Blessed
-        })
+        let has = |revision: &Revision, state| {
+            revision.events.iter().any(|event: &Event| event.state == state)
+        };
+        // The newest one that was judged: one that was only staged says nothing.
+        let mut judged = self
+            .revisions
+            .iter()
+            .rev()
+            .filter(matches)
+            .filter(|revision| has(revision, State::Failed) || has(revision, State::Blessed));
+        judged.next().filter(|revision| !has(revision, State::Blessed))
     }
 }
 
@@ -393,8 +404,13 @@ mod tests {
         let event = |state| Event { time: 9, state, failure: None };
         ledger.record(2, event(State::Replaced));
         assert!(ledger.quarantined(&hash(2), None).is_some(), "its slot was taken, no more");
+        ledger.add(revision(0, 2, Slot::B, State::Staged));
+        assert!(ledger.quarantined(&hash(2), None).is_some(), "staged by force, and not started");
         ledger.record(2, event(State::Blessed));
         assert_eq!(ledger.quarantined(&hash(2), None), None);
+        let failure = Failure { stage: Stage::Boot, reason: "cannot verify".into() };
+        ledger.record(2, Event { failure: Some(failure), ..event(State::Failed) });
+        assert_eq!(ledger.quarantined(&hash(2), None), None, "its slot has rotted since");
     }
 
     proptest! {

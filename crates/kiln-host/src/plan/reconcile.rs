@@ -37,6 +37,7 @@ fn add_delivered(machine: &Machine, ledger: &mut Ledger, time: u64) {
                 slot: Slot::A,
                 release: release.clone(),
                 reference: None,
+                digest: None,
                 verification: Verification::Delivered,
                 events: vec![event],
             },
@@ -72,7 +73,9 @@ fn event(machine: &Machine, ledger: &Ledger, generation: u32, time: u64) -> Opti
         }
         // A rollback that was cut before its rename.
         (State::Left, Some(entry)) if !entry.name.is_bad() => {
-            Some(Event { time, state: State::Blessed, failure: None })
+            let mut before = revision.events.iter().rev().map(|event| event.state);
+            let state = before.find(|state| *state != State::Left);
+            Some(Event { time, state: state.unwrap_or(State::Blessed), failure: None })
         }
         _ => None,
     }

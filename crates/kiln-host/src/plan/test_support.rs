@@ -43,6 +43,7 @@ pub(crate) fn revision(generation: u32, number: u8, slot: Slot, state: State) ->
         slot,
         release: release(number),
         reference: None,
+        digest: None,
         verification: Verification::Unverified,
         events: vec![Event { time: 1, state, failure }],
     }

@@ -1,13 +1,13 @@
 //! The whole way in order: table, plan, fetch, boot files, rebuild, proof.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 
 use kiln_verity::RootHash;
 
 use super::gather::fetch_chunk;
 use super::{
-    LocalContents, RebuildOptions, Remote, Spool, Watch, check_profile, gather, plan, rebuild,
+    LocalContents, Place, RebuildOptions, Remote, Spool, Watch, check_profile, gather, plan,
+    rebuild,
 };
 use crate::Error;
 
@@ -28,7 +28,7 @@ pub struct Brought {
     pub replaced: u64,
 }
 
-/// Writes the root image of `remote` to the beginning of `root` and gives its boot files. `local` is
+/// Writes the root image of `remote` to the beginning of what `place` gives, and gives its boot files. `local` is
 /// what is here, `boot_files` the boot files that are here. The caller clears the spool when it no
 /// longer needs it; after an error the next call goes on with it.
 ///
@@ -39,7 +39,7 @@ pub fn bring(
     local: &LocalContents,
     boot_files: &[Vec<u8>],
     spool: &mut Spool,
-    root: &File,
+    place: &mut Place<'_>,
     options: RebuildOptions,
     watch: &Watch<'_>,
 ) -> Result<Brought, Error> {
@@ -62,7 +62,7 @@ pub fn bring(
             }
         }
     };
-    let root_hash = rebuild(table, &remote.release, &mut chunks, root, options, watch)?;
+    let root_hash = rebuild(table, &remote.release, &mut chunks, place, options, watch)?;
     let (fetched, kept, total) = (plan.bytes, plan.kept, plan.total);
     Ok(Brought { root_hash, boot_files, fetched, kept, total, replaced })
 }

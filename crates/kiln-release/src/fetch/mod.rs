@@ -18,7 +18,7 @@ pub use bring::{Brought, bring};
 pub use gather::gather;
 pub use local::LocalContents;
 pub use plan::{Plan, Stretch, plan};
-pub use rebuild::{Chunks, RebuildOptions, check_profile, rebuild};
+pub use rebuild::{Chunks, Place, RebuildOptions, check_profile, rebuild};
 pub use remote::Remote;
 pub use resolve::{Found, Named, look_up, resolve};
 pub use spool::Spool;

@@ -28,6 +28,10 @@ pub struct RebuildOptions {
 /// Gives a chunk, verified.
 pub type Chunks<'a> = dyn FnMut(&Chunk) -> Result<Vec<u8>, Error> + 'a;
 
+/// Gives the place of the root image, open for reading and writing. Asked once, when everything was
+/// fetched and encoded, right before the first byte is written.
+pub type Place<'a> = dyn FnMut() -> io::Result<File> + 'a;
+
 /// The profile of a release, if this build can write it and is new enough for the release.
 ///
 /// # Errors
@@ -48,7 +52,7 @@ fn version(text: &str) -> [u64; 3] {
     std::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
-/// Writes the root image to the beginning of `root`: the file system, then its hash tree. Returns
+/// Writes the root image to the beginning of what `place` gives: the file system, then its hash tree. Returns
 /// the root hash, which is the release's.
 ///
 /// # Errors
@@ -57,7 +61,7 @@ pub fn rebuild(
     table: Table,
     release: &Release,
     chunks: &mut Chunks<'_>,
-    root: &File,
+    place: &mut Place<'_>,
     options: RebuildOptions,
     watch: &Watch<'_>,
 ) -> Result<RootHash, Error> {
@@ -108,9 +112,10 @@ pub fn rebuild(
         }
     }
     let image = ImageOptions { uuid, build_time };
-    let facts = write_image(&ValidatedTree::new(&tree)?, &encoder, root, image)?;
+    let root = place().map_err(Error::io("open the place of the root"))?;
+    let facts = write_image(&ValidatedTree::new(&tree)?, &encoder, &root, image)?;
     drop((encoder, tree));
-    prove(release, facts.length, root, threads)
+    prove(release, facts.length, &root, threads)
 }
 
 fn ticket(content: Content, tickets: &[Content], empty: Content) -> Result<Content, Error> {

@@ -144,7 +144,9 @@ fn a_root_that_is_another_is_an_error_naming_both_hashes() {
     let root = tempfile::tempfile().unwrap();
     let options = RebuildOptions { spool: tempfile::tempfile().unwrap(), threads: 1 };
     let local = LocalContents::none();
-    let error = bring(&remote, &local, &[], &mut spool, &root, options, &|_, _, _| ()).unwrap_err();
+    let error =
+        bring(&remote, &local, &[], &mut spool, &mut || root.try_clone(), options, &|_, _, _| ())
+            .unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&right) && text.contains(&"0".repeat(64)), "{text}");
     // A table of another tree is refused before that.

@@ -243,7 +243,15 @@ pub(crate) fn brought(
     let mut root = tempfile::tempfile().unwrap();
     let mut spool = Spool::open(spool)?;
     let options = RebuildOptions { spool: tempfile::tempfile().unwrap(), threads: 2 };
-    let brought = bring(remote, local, boot_files, &mut spool, &root, options, &|_, _, _| ())?;
+    let brought = bring(
+        remote,
+        local,
+        boot_files,
+        &mut spool,
+        &mut || root.try_clone(),
+        options,
+        &|_, _, _| (),
+    )?;
     let mut bytes = Vec::new();
     root.rewind().unwrap();
     root.read_to_end(&mut bytes).unwrap();

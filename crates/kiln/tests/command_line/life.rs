@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::fixture::{Bench, answer, kiln};
 use crate::machine::Machine;
+use kiln_lab::Registry;
 
 /// Builds `NAME` with a login and gives the root hash.
 fn build(bench: &Bench, source: &str) -> String {
@@ -94,6 +95,53 @@ fn an_upgrade_makes_the_very_root_that_a_builder_makes() {
     );
     assert_eq!(answer(&mut machine.kiln(&["rollback", "--reboot"])).0, 0);
     assert_eq!(machine.entries(), ["kiln-00000001.efi", "kiln-00000002+0-3.efi"]);
+}
+
+#[test]
+fn a_pushed_release_is_rebuilt_from_what_is_here_and_what_is_fetched() {
+    let bench = Bench::new();
+    // What no codec makes smaller and both releases have.
+    let mut random = 1_u64;
+    let shared: Vec<u8> = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 56) as u8
+    })
+    .take(400_000)
+    .collect();
+    let second = bench.archive("second.tar", &[("etc/version", b"2"), ("usr/lib/shared", &shared)]);
+    let second_hash = build(&bench, &second);
+    let second_root = std::fs::read(bench.path("out/edge.root")).unwrap();
+    let registry = Registry::plain().unwrap();
+    let reference = format!("{}/edge:2", registry.host());
+    let plain = ["--plain-http", &registry.host()];
+    let folder = bench.text("out");
+    let (code, _, stderr) = answer(kiln(&["push", "-q", &folder, &reference]).args(plain));
+    assert_eq!(code, 0, "{stderr}");
+    std::fs::remove_dir_all(bench.path("out")).unwrap();
+    let first = bench.archive("first.tar", &[("etc/version", b"1"), ("usr/lib/shared", &shared)]);
+    let first_hash = build(&bench, &first);
+    let mut machine = Machine::of_built(&bench, &first_hash);
+    machine.expect_root(&second_hash);
+    assert_eq!(answer(&mut machine.kiln(&["bless"])).0, 0);
+
+    registry.forget_requests();
+    let reference = format!("docker://{reference}");
+    let upgrade = ["upgrade", "--json", "--follow", &reference, plain[0], plain[1]];
+    let done = json(answer(&mut machine.kiln(&upgrade)));
+    assert_eq!((&done["outcome"], &done["generation"]), (&"activated".into(), &2.into()));
+    assert!(machine.slot(4, second_root.len()) == second_root, "the slots differ");
+    assert_eq!(machine.entries(), ["kiln-00000001.efi", "kiln-00000002+3-0.efi"]);
+    let sent = registry.bytes_sent();
+    assert!(sent < second_root.len() as u64 / 10, "{sent} bytes of {}", second_root.len());
+
+    // Asking again is one request.
+    machine.start(2, 'b');
+    assert_eq!(answer(&mut machine.kiln(&["bless"])).0, 0);
+    registry.forget_requests();
+    let again = json(answer(&mut machine.kiln(&["upgrade", "--json", plain[0], plain[1]])));
+    assert_eq!((&again["outcome"], &again["reason"]), (&"nothing".into(), &"running".into()));
+    let requests = registry.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
 }
 
 #[test]

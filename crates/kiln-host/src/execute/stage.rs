@@ -1,0 +1,275 @@
+//! Writing a release into the slot that does not run, and its boot file where no loader lists it.
+//!
+//! Two ways lead here: a container image is built right into the slot, a pushed release is rebuilt
+//! from what the slots hold and what was fetched. Both make room only when everything else is there,
+//! and both are proved by reading the slot back before a boot file appears.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use kiln_boot::entry::FOLDER;
+use kiln_build::{Assembled, BuildOptions, Place, Progress, Step, Unit, assemble};
+use kiln_release::Release;
+use kiln_release::fetch::{self, LocalContents, RebuildOptions, Remote, Spool, bring};
+use kiln_verity::{RootArgument, decode_hex};
+use tempfile::TempDir;
+
+use super::now;
+use crate::Error;
+use crate::esp::SystemPartitionDevice;
+use crate::ledger::{Event, Revision, State, Store, Verification};
+use crate::machine::{Machine, Paths, SlotPartition, Staged};
+use crate::plan::Plan;
+
+/// Largest boot file that is read back from the ESP, in bytes.
+const MAXIMUM_BOOT_FILE: u32 = 256 << 20;
+
+/// What both ways need.
+pub(super) struct Stage<'a> {
+    pub(super) paths: &'a Paths,
+    pub(super) store: &'a Store,
+    pub(super) plan: &'a Plan,
+    /// The reference, for the ledger.
+    pub(super) source: String,
+    /// Digest of what the reference names.
+    pub(super) digest: Option<String>,
+}
+
+/// Builds a container image into the slot; gives the generation.
+pub(super) fn stage_image(
+    stage: Stage<'_>,
+    machine: &mut Machine,
+    options: &BuildOptions,
+    manifest_digest: &str,
+    progress: &mut dyn Progress,
+) -> Result<u32, Error> {
+    let (partition, root) = open_slot(machine, stage.plan)?;
+    let mut place = SlotPlace {
+        root: root.try_clone().map_err(Error::device("open", &partition.node))?,
+        folder: stage.paths.ledger.clone(),
+        make_room: &mut || make_room(stage.store, machine, stage.plan),
+        failure: None,
+    };
+    let assembled = match assemble(options, &mut place, progress) {
+        Ok(assembled) => assembled,
+        Err(error) => return Err(place.failure.take().unwrap_or_else(|| error.into())),
+    };
+    check_source(&assembled, manifest_digest)?;
+    let Assembled { release, boot_file, .. } = assembled;
+    finish(stage, machine, &partition, &root, release, &boot_file)
+}
+
+/// Rebuilds a pushed release in the slot; gives the generation.
+pub(super) fn stage_release(
+    stage: Stage<'_>,
+    machine: &mut Machine,
+    remote: &Remote,
+    threads: usize,
+    progress: &mut dyn Progress,
+) -> Result<u32, Error> {
+    let (partition, root) = open_slot(machine, stage.plan)?;
+    let mut local = LocalContents::none();
+    for slot in &machine.slots {
+        // A slot that cannot be read only means more to fetch.
+        if let Ok(file) = File::open(&slot.node) {
+            local.add_root(&file, threads);
+        }
+    }
+    let boot_files = boot_files(machine)?;
+    let mut spool = Spool::open(&stage.paths.ledger.join("fetch"))?;
+    let mut place = SlotPlace {
+        root: root.try_clone().map_err(Error::device("open", &partition.node))?,
+        folder: stage.paths.ledger.clone(),
+        make_room: &mut || make_room(stage.store, machine, stage.plan),
+        failure: None,
+    };
+    let rebuild = RebuildOptions { spool: place.spool()?, threads };
+    let listener = Mutex::new((None, progress));
+    let watch = |part, done, total| {
+        let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let (current, progress) = &mut *listener;
+        if *current != Some(part) {
+            *current = Some(part);
+            progress.step(match part {
+                fetch::Stage::Root => Step::Root,
+                fetch::Stage::BootFiles => Step::BootFile,
+                _ => Step::Fetch,
+            });
+            progress.expect(Unit::Bytes, Some(total));
+        }
+        progress.advance(done);
+    };
+    let fetched = if stage.plan.keeps_slot {
+        let fetched = remote.boot_files(&boot_files, &mut spool, &watch)?;
+        (place.make_room)()?;
+        fetched
+    } else {
+        let name = remote.release.name.clone();
+        let mut open = || place.root(&name).map_err(std::io::Error::other);
+        match bring(remote, &local, &boot_files, &mut spool, &mut open, rebuild, &watch) {
+            Ok(brought) => brought.boot_files,
+            Err(error) => return Err(place.failure.take().unwrap_or_else(|| error.into())),
+        }
+    };
+    let boot_file = fetched.get("system").ok_or_else(|| Error::Refused {
+        reason: "the release has no boot file for the system mode".to_owned(),
+        hint: "build and push it again".to_owned(),
+    })?;
+    let release = remote.release.clone();
+    let generation = finish(stage, machine, &partition, &root, release, boot_file)?;
+    spool.clear()?;
+    Ok(generation)
+}
+
+/// Boot files that are here, whose kernels need not travel again.
+fn boot_files(machine: &Machine) -> Result<Vec<Vec<u8>>, Error> {
+    let esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
+    let listed = machine.entries.iter().map(|entry| format!("{FOLDER}/{}", entry.file));
+    let staged = machine.staged.iter().map(|staged| Staged::path(staged.generation));
+    listed.chain(staged).map(|path| esp.read(&path, MAXIMUM_BOOT_FILE)).collect()
+}
+
+/// Opens the slot that will be written, for this process alone.
+fn open_slot(machine: &Machine, plan: &Plan) -> Result<(SlotPartition, File), Error> {
+    let Some(partition) = machine.partition(plan.target).cloned() else {
+        return Err(Error::NotKiln { reason: format!("no slot {}", plan.target) });
+    };
+    // Exclusive: fails while anything has the slot, such as a mapped root.
+    let exclusive = rustix::fs::OFlags::EXCL.bits().cast_signed();
+    let root = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(exclusive)
+        .open(&partition.node)
+        .map_err(Error::device("open", &partition.node))?;
+    Ok((partition, root))
+}
+
+/// Takes away what starts from the slot that will be overwritten, and what was staged.
+fn make_room(store: &Store, machine: &mut Machine, plan: &Plan) -> Result<(), Error> {
+    let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
+    for path in &plan.removes {
+        esp.remove(path)?;
+    }
+    for generation in &plan.replaces {
+        let event = Event { time: now(), state: State::Replaced, failure: None };
+        machine.ledger.record(*generation, event);
+    }
+    // The ESP is held open by nobody while the slot is written, which may take minutes.
+    store.write(&machine.ledger)
+}
+
+/// Proves the slot and puts the boot file where no loader lists it.
+fn finish(
+    stage: Stage<'_>,
+    machine: &mut Machine,
+    partition: &SlotPartition,
+    root: &File,
+    release: Release,
+    boot_file: &[u8],
+) -> Result<u32, Error> {
+    root.sync_all().map_err(Error::device("write back", &partition.node))?;
+    let refuse =
+        |reason| Error::Slot { slot: partition.slot, device: partition.node.clone(), reason };
+    let metadata = root.metadata().map_err(Error::device("look at", &partition.node))?;
+    // So that the proof below reads the medium. A file has no cache of its own to drop.
+    if metadata.file_type().is_block_device() {
+        kiln_sys::block::drop_cache(root, &partition.node)
+            .map_err(|error| refuse(error.to_string()))?;
+    }
+    prove(root, &release).map_err(refuse)?;
+
+    let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
+    let (needed, free) = (boot_file.len() as u64, esp.free()?);
+    if needed > free {
+        return Err(Error::Refused {
+            reason: format!(
+                "its boot file of {needed} bytes does not fit the ESP, {free} are free"
+            ),
+            hint: "remove files that are not Kiln's from the ESP".to_owned(),
+        });
+    }
+    let event = Event { time: now(), state: State::Staged, failure: None };
+    let generation = machine.ledger.add(Revision {
+        generation: 0,
+        slot: partition.slot,
+        release,
+        reference: Some(stage.source),
+        digest: stage.digest,
+        verification: Verification::Unverified,
+        events: vec![event],
+    });
+    // The number is used up before a file carries it.
+    stage.store.write(&machine.ledger)?;
+    esp.put(&Staged::path(generation), boot_file)?;
+    Ok(generation)
+}
+
+/// The image may have changed under its tag between the check and the build.
+fn check_source(assembled: &Assembled, manifest_digest: &str) -> Result<(), Error> {
+    if assembled.release.source.manifest_digest.as_deref() == Some(manifest_digest) {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        reason: "the image changed under its tag while it was fetched".to_owned(),
+        hint: "run the upgrade again, or name the image by its digest".to_owned(),
+    })
+}
+
+/// Reads the whole slot back and compares its root hash.
+fn prove(root: &File, release: &Release) -> Result<(), String> {
+    let facts = &release.root;
+    let salt = decode_hex(&facts.salt).map_err(|error| error.to_string())?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let tree = kiln_verity::build(root, facts.data_blocks, &salt, threads)
+        .map_err(|error| error.to_string())?;
+    if tree.root.to_string() != facts.hash {
+        return Err(format!("its root hash is {}, not {}", tree.root, facts.hash));
+    }
+    let argument = RootArgument { root: tree.root, data_blocks: facts.data_blocks, salt };
+    let mut stored = vec![0; tree.bytes.len()];
+    root.read_exact_at(&mut stored, argument.hash_offset()).map_err(|error| error.to_string())?;
+    if stored == tree.bytes { Ok(()) } else { Err("its hash tree differs".to_owned()) }
+}
+
+/// The slot as the place of a root image.
+struct SlotPlace<'a> {
+    root: File,
+    /// Where data goes that is needed only while building.
+    folder: PathBuf,
+    /// Makes room for the root.
+    make_room: &'a mut dyn FnMut() -> Result<(), Error>,
+    /// Why there is no room, which the builder cannot carry.
+    failure: Option<Error>,
+}
+
+impl Place for SlotPlace<'_> {
+    /// Asked when everything was fetched and encoded, and right before the first byte is written: an
+    /// image that cannot be fetched or booted costs no revision that could be gone back to.
+    fn root(&mut self, _name: &str) -> Result<File, kiln_build::Error> {
+        let failed = |source| kiln_build::Error::write(&self.folder, source);
+        if let Err(error) = (self.make_room)() {
+            self.failure = Some(error);
+            return Err(failed(std::io::Error::other("there is no room for the root")));
+        }
+        self.root.try_clone().map_err(failed)
+    }
+
+    fn spool(&self) -> Result<File, kiln_build::Error> {
+        let folder = self.folder.join("spool");
+        let make = || {
+            fs::create_dir_all(&folder)?;
+            // Without a name, so that it is gone with the process, whatever ends it.
+            let flags = rustix::fs::OFlags::TMPFILE.bits().cast_signed();
+            File::options().read(true).write(true).custom_flags(flags).mode(0o600).open(&folder)
+        };
+        make().map_err(|source| kiln_build::Error::write(&folder, source))
+    }
+
+    fn private_folder(&self) -> Result<TempDir, kiln_build::Error> {
+        let failed = |source| kiln_build::Error::write(&self.folder, source);
+        tempfile::Builder::new().prefix(".build-").tempdir_in(&self.folder).map_err(failed)
+    }
+}

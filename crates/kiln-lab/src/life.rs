@@ -1,0 +1,259 @@
+//! A machine's life: one disk, and its boots one after the other, used as [`VirtualMachine`] does.
+//!
+//! It starts with the Debian image as `kiln build` makes a disk of it; other releases come from
+//! [`Releases`](crate::Releases) by `kiln upgrade`. What is on the ESP is read by mtools from the disk's
+//! file, never by Kiln's own reader.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kiln_qemu::{Architecture, Disk, DiskFormat, Machine};
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::releases::MARKER;
+use crate::virtual_machine::{BOOT, COMMAND};
+use crate::{CommandOutput, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
+
+/// Memory in MiB: as much as the smallest machines that upgrade themselves have.
+const MEMORY: u32 = 2048;
+
+/// From the call of `kiln upgrade` to its end on an idle computer: the image is fetched, checked,
+/// written and proved by emulated processors.
+pub const UPGRADE: Duration = Duration::from_secs(150);
+
+/// From the login prompt to the end of the health checks.
+pub const JUDGEMENT: Duration = Duration::from_secs(60);
+
+/// What the firmware prints once for each start.
+const FIRMWARE: &str = "BdsDxe: starting Boot";
+
+/// A machine with its disk, on or off.
+#[derive(Debug)]
+pub struct Life<'w> {
+    name: String,
+    work: &'w WorkDirectory,
+    disk: PathBuf,
+    machine: Option<VirtualMachine>,
+    /// Where all writes of the next boots are recorded.
+    log: Option<PathBuf>,
+    /// How often it was switched on.
+    starts: u32,
+    step: Instant,
+}
+
+impl<'w> Life<'w> {
+    /// A machine whose disk was just built, still off.
+    ///
+    /// # Errors
+    /// When the disk cannot be built.
+    pub fn new(name: &str, work: &'w WorkDirectory) -> Result<Self, Error> {
+        let system = Product::from_environment()?.debian_system(&[])?;
+        let disk = system.raw_copy(work)?;
+        let name = name.to_owned();
+        Ok(Self::on(name, work, disk))
+    }
+
+    fn on(name: String, work: &'w WorkDirectory, disk: PathBuf) -> Self {
+        Self { name, work, disk, machine: None, log: None, starts: 0, step: Instant::now() }
+    }
+
+    /// Another machine of this test, off, whose disk's file is still to be made.
+    #[must_use]
+    pub fn with_disk(&self, name: &str) -> Self {
+        Self::on(name.to_owned(), self.work, self.work.join(format!("{name}.raw")))
+    }
+
+    /// Records all writes of the next boots in an existing file, see [`crate::replay`].
+    pub fn record_writes(&mut self, log: &Path) {
+        self.log = Some(log.to_owned());
+    }
+
+    /// The disk's file.
+    #[must_use]
+    pub fn disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// As [`VirtualMachine::start`].
+    pub fn power_on(&mut self) -> Result<(), Error> {
+        self.starts += 1;
+        let machine = match &self.log {
+            None => product::machine(&self.disk)?,
+            Some(log) => {
+                let disk = Disk::new(&self.disk, DiskFormat::Raw).record_writes(log);
+                Machine::new(Architecture::X86_64).disk(disk)
+            }
+        };
+        let machine = machine.memory_mib(MEMORY);
+        let name = format!("{}-{}", self.name, self.starts);
+        self.machine = Some(VirtualMachine::start(&name, machine, self.work)?);
+        self.step = Instant::now();
+        Ok(())
+    }
+
+    /// The running machine.
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn machine(&mut self) -> Result<&mut VirtualMachine, Error> {
+        let off =
+            || Error::Unexpected { what: "a machine's state".into(), text: "it is off".into() };
+        self.machine.as_mut().ok_or_else(off)
+    }
+
+    /// Waits for the login prompt and logs in.
+    ///
+    /// # Errors
+    /// As [`VirtualMachine::login`].
+    pub fn login(&mut self) -> Result<(), Error> {
+        self.machine()?.login(debian::USER, product::PASSWORD)
+    }
+
+    /// Logs in and waits until this boot is blessed.
+    ///
+    /// # Errors
+    /// When it is not in time; the units' journal is in the error.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        self.login()?;
+        let wait = "for n in $(seq 100); do test -e /run/kiln/blessed && exit 0; sleep 1; done; \
+                    systemctl list-jobs; sudo -n journalctl -b --no-pager -u 'kiln*'; exit 1";
+        let output = self.machine()?.run_for(&format!("( {wait} )"), JUDGEMENT)?;
+        if output.status != 0 {
+            return Err(Error::Guest {
+                machine: self.name.clone(),
+                command: "wait for the blessing".into(),
+                status: output.status,
+                text: output.text,
+            });
+        }
+        self.say("up and blessed");
+        Ok(())
+    }
+
+    /// Waits until the machine has started this often from its firmware.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn starts_again(&mut self, times: u32) -> Result<(), Error> {
+        for _ in 0..times {
+            self.machine()?.expect(FIRMWARE, BOOT + JUDGEMENT)?;
+            self.say("starts");
+        }
+        Ok(())
+    }
+
+    /// Runs a command that restarts the machine.
+    ///
+    /// # Errors
+    /// When it does not restart in time.
+    pub fn restart_by(&mut self, command: &str) -> Result<(), Error> {
+        self.machine()?.send(&format!("{command}\n"))?;
+        self.starts_again(1)
+    }
+
+    /// Runs one line of shell that must succeed.
+    ///
+    /// # Errors
+    /// As [`VirtualMachine::succeed`].
+    pub fn succeed(&mut self, command: &str) -> Result<String, Error> {
+        self.machine()?.succeed(command)
+    }
+
+    /// Runs a long command and returns what it said.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn run(&mut self, command: &str) -> Result<CommandOutput, Error> {
+        let started = Instant::now();
+        let output = self.machine()?.run_for(command, UPGRADE)?;
+        let seconds = started.elapsed().as_secs();
+        self.say(&format!("`{command}` ended with {} after {seconds} s", output.status));
+        Ok(output)
+    }
+
+    /// Runs a long command that must succeed.
+    ///
+    /// # Errors
+    /// When it fails or does not end in time.
+    pub fn complete(&mut self, command: &str) -> Result<String, Error> {
+        match self.run(command)? {
+            CommandOutput { status: 0, text } => Ok(text),
+            CommandOutput { status, text } => {
+                let (machine, command) = (self.name.clone(), command.to_owned());
+                Err(Error::Guest { machine, command, status, text })
+            }
+        }
+    }
+
+    /// `kiln status --json`.
+    ///
+    /// # Errors
+    /// When it fails or is no JSON.
+    pub fn status(&mut self) -> Result<Value, Error> {
+        self.json("sudo -n kiln status --json")
+    }
+
+    /// The JSON that a command prints.
+    ///
+    /// # Errors
+    /// When the command fails or prints something else.
+    pub fn json(&mut self, command: &str) -> Result<Value, Error> {
+        let text = self.machine()?.succeed(command)?;
+        serde_json::from_str(&text).map_err(|_| Error::Unexpected { what: command.into(), text })
+    }
+
+    /// Names in the ESP's folder of boot files, in order, as mtools reads them from the disk.
+    ///
+    /// # Errors
+    /// When mtools is missing or finds no such folder.
+    pub fn boot_files(&self) -> Result<Vec<String>, Error> {
+        // The ESP is the first partition and begins at 1 MiB.
+        let text = Oracle::new("mdir")
+            .arguments(["-b", "-i"])
+            .argument(format!("{}@@1M", self.disk.display()))
+            .argument("::EFI/Linux")
+            .run()?;
+        let names = text.lines().filter_map(|line| line.rsplit('/').next());
+        let mut names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Shuts the guest down in order.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn power_off(&mut self) -> Result<(), Error> {
+        self.machine.take().map_or(Ok(()), VirtualMachine::power_off)
+    }
+
+    /// Cuts the power.
+    ///
+    /// # Errors
+    /// When the process cannot be killed.
+    pub fn cut_power(&mut self) -> Result<(), Error> {
+        self.machine.take().map_or(Ok(()), VirtualMachine::cut_power)
+    }
+
+    /// Writes what was reached, and the seconds since the last time, to the test's own output.
+    pub fn say(&mut self, text: &str) {
+        let seconds = self.step.elapsed().as_secs_f32();
+        self.step = Instant::now();
+        // A closed output is no reason to fail.
+        let _ = writeln!(std::io::stderr(), "{}: {text} (+{seconds:.1} s)", self.name);
+    }
+
+    /// The tag that the running release's own marker holds; nothing for the first release.
+    ///
+    /// # Errors
+    /// When the guest does not answer.
+    pub fn release(&mut self) -> Result<Option<String>, Error> {
+        let output = self.machine()?.run_for(&format!("cat {MARKER}"), COMMAND)?;
+        Ok((output.status == 0).then_some(output.text))
+    }
+}
