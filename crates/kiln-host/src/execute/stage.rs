@@ -101,7 +101,9 @@ pub(super) fn stage_release(
         }
         progress.advance(done);
     };
-    let fetched = if stage.plan.keeps_slot {
+    // The plan has seen the slot's top hash block alone; a slot that rots is written again.
+    let keeps_slot = stage.plan.keeps_slot && prove(&root, &remote.release).is_ok();
+    let fetched = if keeps_slot {
         let fetched = remote.boot_files(&boot_files, &mut spool, &watch)?;
         (place.make_room)()?;
         fetched

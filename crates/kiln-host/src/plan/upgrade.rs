@@ -65,7 +65,8 @@ pub enum Reason {
 pub struct Plan {
     /// The slot that will hold it.
     pub target: Slot,
-    /// Whether the slot holds this very root already, so that only the boot file is written.
+    /// Whether the slot seems to hold this very root already, so that only the boot file has to be
+    /// written. Its top hash block says so; whoever relies on it verifies the rest.
     pub keeps_slot: bool,
     /// Files on the ESP that go first, by path: what starts from the target slot, and what was
     /// staged.

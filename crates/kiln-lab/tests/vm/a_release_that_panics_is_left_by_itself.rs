@@ -17,6 +17,7 @@ ExecStart=/bin/sh -c 'echo c > /proc/sysrq-trigger'
 ";
 
 #[test]
+#[ignore = "five boots: on the long list"]
 fn a_release_that_panics_is_left_by_itself() -> Result<(), Failure> {
     let work = WorkDirectory::new("panics")?;
     let releases = Releases::new(&work)?;
