@@ -23,6 +23,7 @@ mod media;
 mod options;
 mod output;
 mod packages;
+mod password;
 mod pipeline;
 mod progress;
 pub mod recipe;

@@ -13,7 +13,7 @@ use kiln_erofs::Codec;
 use kiln_registry::Source;
 use serde::{Deserialize, Serialize};
 
-use crate::layer::hash_password;
+use crate::password::hash_password;
 use crate::{BuildOptions, Error, ModuleSet, User};
 
 /// Where the recipe is in a root, without the leading slash.
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn the_text_is_frozen_and_holds_no_password() {
         let text = Recipe::of(&options()).unwrap().to_json().unwrap();
-        let hash = crate::layer::hash_password("kiln", "secret").unwrap();
+        let hash = crate::password::hash_password("kiln", "secret").unwrap();
         assert_eq!(text, GOLDEN.replace("HASH", &hash));
         assert!(!text.contains("secret"), "{text}");
     }

@@ -1,7 +1,7 @@
 //! The order of a boot, from the kernel's start to systemd's.
 
 use crate::cmdline::{CommandLine, Mode};
-use crate::console::{self, note, note_time};
+use crate::console::{note, note_time};
 use crate::devices::Devices;
 use crate::error::file;
 use crate::modules::{self, Modules};
@@ -35,9 +35,9 @@ pub fn run() -> ExitCode {
         // Nothing of this may ever run on a living system.
         return ExitCode::FAILURE;
     }
-    console::install_guards();
+    failure::install_guards();
     let Err(error) = boot();
-    console::give_up(&error);
+    failure::give_up(&error);
     ExitCode::FAILURE
 }
 

@@ -1,23 +1,12 @@
-//! Telling people: short lines in the kernel log, and the last sentence of a boot that failed.
+//! Telling people: short lines in the kernel log, and one that every console shows.
 //!
 //! The kernel log reaches every console and survives in `dmesg`, so it is the one channel. Only when
 //! it is not there, or tuned so low that it shows nothing, the consoles are written directly.
 
-use crate::{Error, failure};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-/// How long a failure stays readable before the restart.
-const READING_TIME: Duration = Duration::from_secs(10);
-/// How long a whole boot may take in here: formatting a large disk on slow storage fits easily.
-const DEADLINE: Duration = Duration::from_secs(600);
-/// How long a failure of a second thread waits for the end that the first one is about to make.
-const SECOND_FAILURE: Duration = Duration::from_secs(180);
-/// Whether the end has begun.
-static ENDING: AtomicBool = AtomicBool::new(false);
 /// Where a line for the kernel log is written.
 const KERNEL_LOG: &str = "/dev/kmsg";
 /// Kernel log levels, linux/kern_levels.h.
@@ -47,16 +36,9 @@ fn log(level: u8, text: &str, kernel_log: &Path) -> std::io::Result<()> {
     file.write_all(format!("<{level}>kiln-init: {text}\n").as_bytes())
 }
 
-/// Ends the boot: says why on every console, records it, waits, restarts.
-pub fn give_up(error: &Error) {
-    if ENDING.swap(true, Ordering::SeqCst) {
-        std::thread::sleep(SECOND_FAILURE);
-        failure::restart();
-        return;
-    }
-    let sentence = error.sentence();
-    let text = format!("boot failed: {sentence}; restarting in {} s", READING_TIME.as_secs());
-    let logged = log(CRITICAL, &text, Path::new(KERNEL_LOG)).is_ok();
+/// Shows one line on every console, whatever the kernel's log is tuned to.
+pub(crate) fn shout(text: &str) {
+    let logged = log(CRITICAL, text, Path::new(KERNEL_LOG)).is_ok();
     let shown = fs::read_to_string("/proc/sys/kernel/printk").is_ok_and(|text| log_shows(&text));
     if !(logged && shown) {
         let consoles = fs::read_to_string("/proc/consoles").unwrap_or_default();
@@ -66,11 +48,6 @@ pub fn give_up(error: &Error) {
             }
         }
     }
-    failure::record(error, &text);
-    std::thread::sleep(READING_TIME);
-    // If even this fails, the return from `run` ends the first process, and the kernel panics and
-    // restarts by `panic=`.
-    failure::restart();
 }
 
 /// Whether a critical record is shown, by the first number of `/proc/sys/kernel/printk`.
@@ -91,22 +68,6 @@ fn console_names(text: &str) -> Vec<String> {
         names.push("/dev/console".into());
     }
     names
-}
-
-/// Makes panics end like errors, and starts the deadline for the whole boot. The thread dies with
-/// the exec of the next first process.
-pub fn install_guards() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
-        give_up(&Error::Internal(place.unwrap_or_default()));
-    }));
-    let started = std::thread::Builder::new().stack_size(64 << 10).spawn(|| {
-        std::thread::sleep(DEADLINE);
-        give_up(&Error::NoProgress { minutes: DEADLINE.as_secs() / 60 });
-    });
-    if started.is_err() {
-        note("no deadline: cannot start a thread");
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! be a panic or the deadline's, in a thread that has nothing else at hand.
 
 use crate::blame::{Blame, blame};
-use crate::console::note;
+use crate::console::{note, shout};
 use crate::disks::Disk;
 use crate::remember::{Origin, Place, remember};
 use crate::{Error, bounded, state};
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long writing the reason may take: a disk in trouble answers after tens of seconds.
@@ -20,6 +21,12 @@ const WRITING_TIME: Duration = Duration::from_secs(60);
 /// How long writing back may take.
 const SYNC_TIME: Duration = Duration::from_secs(30);
 
+/// How long a failure stays readable before the restart.
+const READING_TIME: Duration = Duration::from_secs(10);
+/// How long a whole boot may take in here: formatting a large disk on slow storage fits easily.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// How long a failure of a second thread waits for the end that the first one is about to make.
+const SECOND_FAILURE: Duration = Duration::from_secs(180);
 /// `O_EXCL` (asm-generic/fcntl.h), for a block device: fails while it is mounted (open(2)).
 const EXCLUSIVE: i32 = 0o200;
 
@@ -32,6 +39,8 @@ pub(crate) enum Access {
     Exclusive,
 }
 
+/// Whether the end has begun.
+static ENDING: AtomicBool = AtomicBool::new(false);
 /// Where this boot came from.
 static BOOTED: OnceLock<Booted> = OnceLock::new();
 
@@ -50,9 +59,42 @@ pub(crate) fn know(disk: &Disk, origin: Origin) {
     }
 }
 
+/// Ends the boot: says why on every console, records it, waits, restarts.
+pub(crate) fn give_up(error: &Error) {
+    if ENDING.swap(true, Ordering::SeqCst) {
+        std::thread::sleep(SECOND_FAILURE);
+        restart();
+        return;
+    }
+    let sentence = error.sentence();
+    let text = format!("boot failed: {sentence}; restarting in {} s", READING_TIME.as_secs());
+    shout(&text);
+    record(error, &text);
+    std::thread::sleep(READING_TIME);
+    // If even this fails, the return from `run` ends the first process, and the kernel panics and
+    // restarts by `panic=`.
+    restart();
+}
+
+/// Makes panics end like errors, and starts the deadline for the whole boot. The thread dies with
+/// the exec of the next first process.
+pub(crate) fn install_guards() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        give_up(&Error::Internal(place.unwrap_or_default()));
+    }));
+    let started = std::thread::Builder::new().stack_size(64 << 10).spawn(|| {
+        std::thread::sleep(DEADLINE);
+        give_up(&Error::NoProgress { minutes: DEADLINE.as_secs() / 60 });
+    });
+    if started.is_err() {
+        note("no deadline: cannot start a thread");
+    }
+}
+
 /// Keeps the reason in state and on the ESP, and marks the boot file where that helps. `shown` is
 /// the sentence as it was shown.
-pub(crate) fn record(error: &Error, shown: &str) {
+fn record(error: &Error, shown: &str) {
     let mark = blame(error) == Blame::Entry;
     let (shown, sentence) = (shown.to_owned(), error.sentence());
     let done = bounded::run(WRITING_TIME, move || {

@@ -19,8 +19,8 @@ use kiln_lab::{Oracle, Product, WorkDirectory, product};
 use kiln_qemu::{Boot, DirectKernel, Disk, DiskFormat, Machine};
 use serde_json::json;
 
+use super::lab_error;
 use super::measure::median;
-use super::trees::lab_error;
 use super::{BenchArguments, Name};
 use crate::error::{Error, file_error};
 use images::Images;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::trees::lab_error;
+use super::lab_error;
 
 /// Entries that are added, by the goal that names them.
 pub(super) const ENTRIES: u64 = 500_000;

@@ -14,7 +14,7 @@ mod table;
 mod tools;
 mod trees;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -62,4 +62,10 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<(), Error> {
         boot::boot(arguments)?;
     }
     Ok(())
+}
+
+/// Turns a system error into one of the test kit.
+fn lab_error(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> kiln_lab::Error {
+    let path = path.to_owned();
+    move |source| kiln_lab::Error::File { action, path: path.clone(), source }
 }

@@ -11,8 +11,8 @@ use kiln_lab::cache::Entry;
 use kiln_lab::debian::{Debian, SUITE};
 use kiln_lab::{Cache, Oracle, oci};
 
-use super::many;
 use super::tools::{BENCH, Tools, bootstrap, mirror};
+use super::{lab_error, many};
 use crate::error::{Error, file_error};
 
 /// A tree to measure.
@@ -209,13 +209,4 @@ fn complete(
     Oracle::new("umount").argument(tools.outside(&inside)).run()?;
     copy.map_err(wrap)?;
     fs::remove_file(&plain).map_err(lab_error("remove", &plain))
-}
-
-/// Turns a system error into one of the test kit.
-pub(super) fn lab_error(
-    action: &'static str,
-    path: &Path,
-) -> impl Fn(std::io::Error) -> kiln_lab::Error {
-    let path = path.to_owned();
-    move |source| kiln_lab::Error::File { action, path: path.clone(), source }
 }

@@ -20,7 +20,6 @@ use kiln_tree::{ContentStore, Tree};
 
 pub(crate) use edit::Editor;
 pub(crate) use late_modules::add_late_modules;
-pub(crate) use users::hash_password;
 
 use crate::recipe::{self, Recipe};
 use crate::{Error, User};

@@ -4,11 +4,9 @@
 //! becomes a SHA-512 crypt hash whose salt is derived from name and password: a random one would
 //! make two equal builds differ, and the root hash with them.
 
-use sha_crypt::{PasswordHasher as _, ShaCrypt};
-
 use super::Editor;
 use super::edit::{owned, root};
-use crate::checksum::sha256;
+use crate::password::hash_password;
 use crate::{Error, User};
 
 /// The lowest uid and gid for people (login.defs of all large distributions).
@@ -140,28 +138,9 @@ fn set_password(editor: &mut Editor<'_>, user: &User) -> Result<(), Error> {
     editor.owned_file(b"etc/shadow", metadata, text.as_bytes())
 }
 
-/// A crypt(5) hash; text that begins with `$` is one already.
-pub(crate) fn hash_password(name: &str, password: &str) -> Result<String, String> {
-    if password.contains([':', '\n']) && password.starts_with('$') {
-        return Err("the password hash holds a colon or a line break".into());
-    }
-    if password.starts_with('$') {
-        return Ok(password.to_owned());
-    }
-    if password.is_empty() {
-        return Err("the password is empty".into());
-    }
-    let salt = sha256(&[b"kiln login salt\0", name.as_bytes(), b"\0", password.as_bytes()]);
-    // 12 bytes are the 16 characters that SHA-crypt reads of a salt.
-    ShaCrypt::SHA512
-        .hash_password_with_salt(password.as_bytes(), &salt[..12])
-        .map(|hash| hash.to_string())
-        .map_err(|error| format!("the password cannot be hashed: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{check_name, free_uid, hash_password, with_line};
+    use super::{check_name, free_uid, with_line};
 
     #[test]
     fn login_names_are_checked() {
@@ -183,16 +162,5 @@ mod tests {
     #[test]
     fn the_first_free_uid_is_taken() {
         assert_eq!(free_uid("root:x:0:0:::\na:x:1000:1:::\nb:x:1002:1:::\n"), Some(1001));
-    }
-
-    #[test]
-    fn equal_passwords_give_equal_hashes_and_hashes_pass() {
-        let hash = hash_password("kiln", "secret").unwrap();
-        assert!(hash.starts_with("$6$"), "{hash}");
-        assert_eq!(hash, hash_password("kiln", "secret").unwrap());
-        assert_ne!(hash, hash_password("root", "secret").unwrap());
-        assert_eq!(hash_password("kiln", "$y$j9T$x").unwrap(), "$y$j9T$x");
-        assert!(hash_password("kiln", "").is_err());
-        assert!(hash_password("kiln", "$6$a:b").is_err());
     }
 }

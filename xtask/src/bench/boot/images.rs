@@ -11,8 +11,8 @@ use kiln_lab::cache::{Cache, Entry};
 use kiln_lab::debian::{self, Debian};
 use kiln_lab::{Error, Oracle};
 
+use crate::bench::lab_error as failed;
 use crate::bench::tools::mirror;
-use crate::bench::trees::lab_error as failed;
 
 /// The modules that a machine of this bench needs for its root: what a maker that looks at the
 /// machine it runs on would find. Inside a container image there is no machine to look at.
