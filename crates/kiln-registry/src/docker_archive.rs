@@ -13,10 +13,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::blob::Blob;
-use crate::image::{Image, Layer};
+use crate::image::Image;
+use crate::layer::Layer;
 use crate::manifest::{Descriptor, ImageConfig, null_as_default, parse};
 use crate::media_type::Compression;
-use crate::resolve::{Store, check_layer_count, check_platform};
+use crate::resolve::{check_layer_count, check_platform};
+use crate::store::Store;
 use crate::tar_index::TarIndex;
 use crate::{Digest, Error, Options};
 

@@ -5,26 +5,10 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::layer::{self, Layer};
 use crate::manifest::ImageConfig;
-use crate::media_type::Compression;
-use crate::resolve::Store;
-use crate::{Digest, Error, Limits, layer};
-
-/// One layer of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
-    /// Digest of the layer as stored. For `docker save` archives, which have no such digests, the
-    /// `diff_id`.
-    pub digest: Digest,
-    /// Digest of the uncompressed tar.
-    pub diff_id: Digest,
-    /// Media type; for `docker save` archives the one that fits the bytes.
-    pub media_type: String,
-    /// How the layer is stored.
-    pub compression: Compression,
-    /// Stored size in bytes.
-    pub size: u64,
-}
+use crate::store::Store;
+use crate::{Digest, Error, Limits};
 
 /// An image whose documents are read and checked. Layers are read on demand.
 #[derive(Debug, Clone)]

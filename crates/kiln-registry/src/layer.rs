@@ -13,9 +13,24 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::blob::{Blob, check_length};
 use crate::digest::Hasher;
-use crate::image::Layer;
 use crate::media_type::Compression;
 use crate::{Digest, Error, Limits};
+
+/// One layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Digest of the layer as stored. For `docker save` archives, which have no such digests, the
+    /// `diff_id`.
+    pub digest: Digest,
+    /// Digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// Media type; for `docker save` archives the one that fits the bytes.
+    pub media_type: String,
+    /// How the layer is stored.
+    pub compression: Compression,
+    /// Stored size in bytes.
+    pub size: u64,
+}
 
 /// Bytes that travel between stages at once: large enough to make a queue operation cheap, small
 /// enough to stay in a processor's second-level cache.

@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use crate::blob::Blob;
 use crate::manifest::{Descriptor, Index, parse};
-use crate::resolve::{Store, resolve, select};
+use crate::resolve::{resolve, select};
+use crate::store::Store;
 use crate::{Digest, Error, Image, Options};
 
 mod writer;

@@ -24,6 +24,7 @@ mod platform;
 mod reference;
 mod resolve;
 mod source;
+mod store;
 mod tar_index;
 
 pub use digest::Digest;
@@ -31,7 +32,8 @@ pub use error::Error;
 #[cfg(feature = "fuzzing")]
 pub use http::fuzzing;
 pub use http::{Answer, Artifacts, Document, Pushed, RangeSink, Referrer};
-pub use image::{Image, Layer};
+pub use image::Image;
+pub use layer::Layer;
 pub use manifest::ImageConfig;
 pub use media_type::Compression;
 pub use options::{Limits, Network, Options, Proxies};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::blob::Blob;
 use crate::manifest::Descriptor;
-use crate::resolve::{Store, resolve};
+use crate::resolve::resolve;
+use crate::store::Store;
 use crate::tar_index::TarIndex;
 use crate::{Digest, Error, Image, Options, layout};
 

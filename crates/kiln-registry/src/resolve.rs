@@ -4,22 +4,12 @@
 //! that hands out blobs. Every document is checked against its digest before it is parsed. No
 //! layer is touched here.
 
-use std::fmt;
-
-use crate::blob::Blob;
-use crate::image::{Image, Layer};
+use crate::image::Image;
+use crate::layer::Layer;
 use crate::manifest::{Descriptor, Document, ImageConfig, Index, parse_document};
 use crate::media_type::{Compression, is_image_config};
+use crate::store::Store;
 use crate::{Digest, Error, Options};
-
-/// Something that has blobs by digest.
-pub(crate) trait Store: Send + Sync + fmt::Debug {
-    /// The document of an index, manifest or configuration; checked by the caller.
-    fn document(&self, descriptor: &Descriptor) -> Result<Blob, Error>;
-
-    /// A layer; may take long where it must be downloaded.
-    fn layer(&self, digest: Digest, size: u64) -> Result<Blob, Error>;
-}
 
 /// The indexes above a document.
 #[derive(Debug, Default)]

@@ -27,7 +27,8 @@ use std::sync::Arc;
 
 use crate::blob::Blob;
 use crate::manifest::Descriptor;
-use crate::resolve::{Store, resolve};
+use crate::resolve::resolve;
+use crate::store::Store;
 use crate::{Digest, Error, Image, Network, Options, Reference, ShortName};
 
 use api::Repository;
