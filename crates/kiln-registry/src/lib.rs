@@ -21,6 +21,7 @@ mod media_type;
 mod oci_archive;
 mod options;
 mod platform;
+mod rate;
 mod reference;
 mod resolve;
 mod source;
@@ -38,6 +39,7 @@ pub use manifest::ImageConfig;
 pub use media_type::Compression;
 pub use options::{Limits, Network, Options, Proxies};
 pub use platform::Platform;
+pub use rate::RateLimit;
 pub use reference::{Reference, ShortName};
 pub use source::Source;
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Platform;
+use crate::rate::RateLimit;
 
 /// Bounds on what an image may make the reader do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub struct Network {
     pub response_timeout: Duration,
     /// Longest silence within a body; there is no limit on a slow but steady download.
     pub read_timeout: Duration,
+    /// Bytes a second that all downloads together may take.
+    pub rate_limit: RateLimit,
 }
 
 impl Default for Network {
@@ -93,6 +96,7 @@ impl Default for Network {
             connect_timeout: Duration::from_secs(20),
             response_timeout: Duration::from_secs(60),
             read_timeout: Duration::from_secs(60),
+            rate_limit: RateLimit::default(),
         }
     }
 }

@@ -108,7 +108,8 @@ impl Repository {
                 // The server does not know ranges and sends all again.
                 partial.reset()?;
             }
-            let mut body = response.into_body().into_reader();
+            let limit = &self.transport.network.rate_limit;
+            let mut body = limit.reader(response.into_body().into_reader());
             let mut buffer = vec![0; BUFFER_BYTES];
             loop {
                 match body.read(&mut buffer) {

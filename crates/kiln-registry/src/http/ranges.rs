@@ -81,7 +81,8 @@ impl Repository {
             sink.begin(0, Answer::Whole);
             size
         };
-        let mut body = response.into_body().into_reader().take(promised);
+        let limit = &self.transport.network.rate_limit;
+        let mut body = limit.reader(response.into_body().into_reader()).take(promised);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             match body.read(&mut buffer) {

@@ -3,11 +3,13 @@
 //! Without these arguments the places count that podman, skopeo and docker use. A file that was named
 //! must be there; the usual ones may be missing.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kiln_build::parse_size;
 use kiln_host::machine::Paths;
-use kiln_registry::{Options, Platform, Source};
+use kiln_registry::{Options, Platform, RateLimit, Source};
 
 use crate::render::Failure;
 
@@ -34,6 +36,9 @@ pub(crate) struct RegistryArguments {
     /// `upgrade` /state/kiln/cache until it is done]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     cache: Option<PathBuf>,
+    /// Most bytes a second of all downloads together, such as 2MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
+    limit_rate: Option<NonZeroU64>,
     /// Keep no downloaded layers
     #[arg(long)]
     no_cache: bool,
@@ -71,6 +76,9 @@ impl RegistryArguments {
         if let Some(folder) = &self.certs_dir {
             options.network.certificate_directories.insert(0, existing(folder)?);
         }
+        if let Some(bytes_per_second) = self.limit_rate {
+            options.network.rate_limit = RateLimit::new(bytes_per_second);
+        }
         options.cache = match &self.cache {
             Some(folder) => Some(folder.clone()),
             None if self.no_cache || !sources.iter().any(|source| is_remote(source)) => None,
@@ -78,6 +86,11 @@ impl RegistryArguments {
         };
         Ok(options)
     }
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU64, String> {
+    let bytes = parse_size(text)?;
+    NonZeroU64::new(bytes).ok_or_else(|| "nothing would ever arrive at this rate".to_owned())
 }
 
 fn is_remote(source: &Source) -> bool {

@@ -126,7 +126,10 @@ fn a_pushed_release_is_rebuilt_from_what_is_here_and_what_is_fetched() {
 
     registry.forget_requests();
     let reference = format!("docker://{reference}");
-    let upgrade = ["upgrade", "--json", "--follow", &reference, plain[0], plain[1]];
+    let (code, _, stderr) = answer(&mut machine.kiln(&["upgrade", &reference, "--limit-rate=0"]));
+    assert!(code == 2 && stderr.contains("--limit-rate"), "{stderr}");
+    let rate = "--limit-rate=64MiB";
+    let upgrade = ["upgrade", "--json", rate, "--follow", &reference, plain[0], plain[1]];
     let done = json(answer(&mut machine.kiln(&upgrade)));
     assert_eq!((&done["outcome"], &done["generation"]), (&"activated".into(), &2.into()));
     assert!(machine.slot(4, second_root.len()) == second_root, "the slots differ");
