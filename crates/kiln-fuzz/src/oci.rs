@@ -94,7 +94,7 @@ pub fn registry_text(data: &[u8]) -> bool {
     let mut text = || texts.next().unwrap_or_default();
     let (configuration, logins, challenge) = (text(), text(), lossy(text()));
     let configuration = memory::file_of(configuration);
-    for name in ["registry.example/team/system:1", "docker.io/library/debian"] {
+    for name in ["registry.example/team/system:1", "registry.example:5000/library/debian"] {
         let Ok(reference) = name.parse::<Reference>() else { panic!("{name} is a reference") };
         if let Ok(places) = fuzzing::places(&memory::path(&configuration), &reference) {
             assert!(!places.is_empty(), "nowhere to ask");

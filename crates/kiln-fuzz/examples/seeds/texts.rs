@@ -96,7 +96,7 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "registry_text",
         "wildcard",
         "[[registry]]\nprefix = \"*.example\"\nlocation = \"a\"\nblocked = true\n\
-         [[registry]]\nlocation = \"docker.io\"\n\0{\"credsStore\":\"helper\"}\0Basic realm=x",
+         [[registry]]\nlocation = \"mirror.example\"\n\0{\"credsStore\":\"helper\"}\0Basic realm=x",
     ),
     ("registry_text", "empty", "\0{}\0Bearer a=\"b\\\"c\", realm=token"),
     ("release", "small", RELEASE),
