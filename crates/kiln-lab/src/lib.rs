@@ -10,6 +10,7 @@
 
 pub mod cache;
 pub mod debian;
+pub mod efi;
 pub mod error;
 pub mod ledger;
 pub mod life;

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln_qemu::{Architecture, Disk, DiskFormat, Machine};
+use serde_json::Value;
 
 use crate::cache::{Cache, Entry};
 use crate::debian::{self, Debian};
@@ -92,6 +93,61 @@ impl Product {
         })?;
         cache.prune(&kind, &entry)?;
         Ok(BuiltSystem { entry })
+    }
+}
+
+/// What `kiln build` wrote into a folder, with what it says about it.
+#[derive(Debug)]
+pub struct Build {
+    /// The folder.
+    pub work: WorkDirectory,
+    /// `release.json`.
+    pub release: Value,
+}
+
+impl Build {
+    /// Builds the Debian image as it is, without a login, with further options. Never from the cache:
+    /// for tests that look at what a build writes.
+    ///
+    /// # Errors
+    /// When the image cannot be made or the build fails.
+    pub fn new(name: &str, options: &[&str]) -> Result<Self, Error> {
+        let work = WorkDirectory::new(name)?;
+        let image = Debian::get(&Cache::open()?)?.image();
+        Product::from_environment()?
+            .call()
+            .arguments(["build", "--quiet", "--name", NAME])
+            .arguments(options)
+            .argument("--output")
+            .argument(work.path())
+            .argument(format!("oci-archive:{}", image.display()))
+            .run()?;
+        let path = work.join("release.json");
+        let text = fs::read_to_string(&path).map_err(file_error("read", &path))?;
+        let release = serde_json::from_str(&text)
+            .map_err(|_| Error::Unexpected { what: "release.json".into(), text })?;
+        Ok(Self { work, release })
+    }
+
+    /// The file of the system that ends like this: `raw`, `efi`, `root` …
+    #[must_use]
+    pub fn file(&self, extension: &str) -> PathBuf {
+        self.work.join(format!("{NAME}.{extension}"))
+    }
+
+    /// A fact of the release as text, by its JSON pointer.
+    ///
+    /// # Errors
+    /// When the release has no such text or number.
+    pub fn fact(&self, pointer: &str) -> Result<String, Error> {
+        match self.release.pointer(pointer) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Number(number)) => Ok(number.to_string()),
+            _ => Err(Error::Unexpected {
+                what: format!("release.json at {pointer}"),
+                text: self.release.to_string(),
+            }),
+        }
     }
 }
 

@@ -6,7 +6,8 @@ mod fixture;
 
 use std::collections::BTreeSet;
 
-use fixture::{Image, program};
+use fixture::Image;
+use kiln_lab::efi::program;
 use kiln_lint::{RULES, Settings, check};
 
 /// How many MiB break a rule of size.

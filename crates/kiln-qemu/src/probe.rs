@@ -5,8 +5,8 @@
 //! stopped, must say that KVM is on, is let go, and after a second must still be running. The
 //! guest executes its BIOS meanwhile; no disk, no network, no file of the user is involved.
 //!
-//! Dropped: asking the device by ioctl, which needs unsafe code and answers the wrong question, and
-//! looking for `vmx` or `svm` in /proc/cpuinfo, which misses hosts that need neither.
+//! Dropped: asking the device by ioctl, which answers the wrong question, and looking for `vmx` or
+//! `svm` in /proc/cpuinfo, which misses hosts that need neither.
 
 use std::fs::File;
 use std::io::Read;

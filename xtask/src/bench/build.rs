@@ -47,7 +47,7 @@ pub(super) fn build(arguments: &BenchArguments) -> Result<(), Error> {
     tools.bind(&kiln, &format!("{BENCH}/kiln"))?;
     let work = run::root().join("target/bench");
     renew(&work)?;
-    tools.bind(&work, &format!("{BENCH}/work"))?;
+    tools.bind(&work, &format!("{BENCH}/scratch"))?;
     renew(&work.join("temporary"))?;
 
     let versions = tools.versions()?;
@@ -147,7 +147,7 @@ impl Bench<'_> {
         println!("many: {} entries, {:.1} MB of files", tree.entries, tree.length as f64 / 1e6);
         let contenders = MANY_CODECS.map(|(name, codec)| Contender {
             name,
-            words: contenders::kiln(&folder, codec, &format!("{BENCH}/work/out")),
+            words: contenders::kiln(&folder, codec, &format!("{BENCH}/scratch/out")),
             root: Root::Release,
             disk: Some("bench.raw"),
         });
@@ -186,7 +186,7 @@ impl Bench<'_> {
                 failure: None,
             })
             .collect();
-        let out = self.tools.outside(&format!("{BENCH}/work/out"));
+        let out = self.tools.outside(&format!("{BENCH}/scratch/out"));
         for round in 0..rounds + u16::from(warm_up) {
             for (contender, result) in contenders.iter().zip(&mut results) {
                 if result.failure.is_some() {
@@ -225,7 +225,7 @@ impl Bench<'_> {
             Some(name) => name.text(),
             None => TreeName::Small.text(),
         };
-        let out = format!("{BENCH}/work/out");
+        let out = format!("{BENCH}/scratch/out");
         let mut words = contenders::kiln(&format!("{BENCH}/{folder}"), "lz4", &out);
         words.extend(["--modules", "virtio"].map(str::to_owned));
         self.tools.run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -75,18 +75,18 @@ pub(super) fn prepare(tools: &Tools, tree: &Tree, name: TreeName) -> Result<Vec<
     let name = name.text();
     let folder = format!("{BENCH}/{name}");
     tools.bind(&tree.folder(), &folder)?;
-    let source = format!("{BENCH}/work/{name}-root");
+    let source = format!("{BENCH}/scratch/{name}-root");
     let ready = ready_files(tools, &folder, name, &source)?;
     // A second sight of the tree, in which the boot files are seen; the first stays as it is.
     let sight = format!("{BENCH}/{name}-with-boot-files");
     tools.bind(&tree.folder().join("tree"), &sight)?;
     tools.bind(&ready, &format!("{sight}/efi"))?;
-    let definitions = format!("{BENCH}/work/{name}-repart");
+    let definitions = format!("{BENCH}/scratch/{name}-repart");
     write_definitions(&tools.outside(&definitions), &["/efi:/"])?;
-    let mkosi = format!("{BENCH}/work/{name}-mkosi");
+    let mkosi = format!("{BENCH}/scratch/{name}-mkosi");
     write_mkosi(&tools.outside(&mkosi), &folder)?;
 
-    let out = format!("{BENCH}/work/out");
+    let out = format!("{BENCH}/scratch/out");
     let erofs = |name, arguments: &[&str]| Contender {
         name,
         words: ["mkfs.erofs", "--quiet", "-Uclear"]
@@ -148,13 +148,13 @@ pub(super) fn prepare(tools: &Tools, tree: &Tree, name: TreeName) -> Result<Vec<
 /// What others need of Kiln: the files of its root at `source`, and a folder as the boot partition
 /// looks, with the loader and a boot file, which is returned.
 fn ready_files(tools: &Tools, folder: &str, name: &str, source: &str) -> Result<PathBuf, Error> {
-    let inside = format!("{BENCH}/work/{name}-ready");
+    let inside = format!("{BENCH}/scratch/{name}-ready");
     let words = kiln(folder, "lz4", &inside);
     tools.run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
     let root = format!("{inside}/{NAME}.root");
     tools.run(&["fsck.erofs", "--preserve", "--xattrs", &format!("--extract={source}"), &root])?;
     let made = tools.outside(&inside);
-    let ready = tools.outside(&format!("{BENCH}/work/{name}-boot-files"));
+    let ready = tools.outside(&format!("{BENCH}/scratch/{name}-boot-files"));
     let tree = tools.outside(&format!("{folder}/tree"));
     let loader = tree.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi");
     for (from, to) in [
@@ -215,10 +215,10 @@ fn write_mkosi(folder: &Path, tree: &str) -> Result<(), Error> {
         &folder.join("mkosi.conf"),
         &format!(
             "[Distribution]\nDistribution=custom\n\n\
-             [Output]\nFormat=disk\nOutput=mkosi\nOutputDirectory={BENCH}/work/out\n\n\
+             [Output]\nFormat=disk\nOutput=mkosi\nOutputDirectory={BENCH}/scratch/out\n\n\
              [Content]\nBaseTrees={tree}/tree\nBootable=yes\nBootloader=systemd-boot\n\
              Initrds=%D/empty.cpio\n\n\
-             [Build]\nWorkspaceDirectory={BENCH}/work/temporary\nWithNetwork=no\n"
+             [Build]\nWorkspaceDirectory={BENCH}/scratch/temporary\nWithNetwork=no\n"
         ),
     )?;
     write_definitions(&folder.join("mkosi.repart"), &["/boot:/", "/efi:/"])

@@ -40,7 +40,7 @@ const KEPT_LINES: usize = 12;
 
 /// Runs the words in the root; the inner error is the contender's own failure.
 pub(super) fn measure(tools: &Tools, words: &[String]) -> Result<Result<Run, String>, Error> {
-    let inside = format!("{BENCH}/work/figures");
+    let inside = format!("{BENCH}/scratch/figures");
     let figures = tools.outside(&inside);
     // What the run before left to write must not be written during this one.
     run::captured(&mut Command::new("sync"))?;

@@ -145,7 +145,7 @@ impl Tools {
         command.arg(self.root()).args(words);
         command.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/root");
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.env("TMPDIR", format!("{BENCH}/work/temporary"));
+        command.env("TMPDIR", format!("{BENCH}/scratch/temporary"));
         command
     }
 

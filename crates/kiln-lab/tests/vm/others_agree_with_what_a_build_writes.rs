@@ -12,8 +12,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use kiln_lab::debian::Debian;
-use kiln_lab::{Cache, Error, Failure, Oracle, Product, WorkDirectory};
-use serde_json::Value;
+use kiln_lab::product::Build;
+use kiln_lab::{Cache, Error, Failure, Oracle};
 use tar::EntryType;
 
 /// The sector that sgdisk counts in, in bytes.
@@ -46,69 +46,35 @@ const LAYER: &[&str] = &[
     "var",
 ];
 
-/// A build with both disks, and what is said about it.
-struct Build {
-    work: WorkDirectory,
-    release: Value,
-}
+/// Both disks.
+const DISKS: [&str; 2] = ["--format", "raw,qcow2"];
 
-impl Build {
-    fn new(name: &str) -> Result<Self, Error> {
-        let work = WorkDirectory::new(name)?;
-        let image = Debian::get(&Cache::open()?)?.image();
-        Product::from_environment()?
-            .call()
-            .arguments(["build", "--quiet", "--name", "lab", "--format", "raw,qcow2", "--output"])
-            .argument(work.path())
-            .argument(format!("oci-archive:{}", image.display()))
-            .run()?;
-        let path = work.join("release.json");
-        let text = fs::read_to_string(&path).map_err(error("read", &path))?;
-        let release = serde_json::from_str(&text)
-            .map_err(|_| Error::Unexpected { what: "release.json".into(), text })?;
-        Ok(Self { work, release })
-    }
-
-    fn file(&self, extension: &str) -> PathBuf {
-        self.work.join(format!("lab.{extension}"))
-    }
-
-    /// A fact of the release as text, by its JSON pointer.
-    fn fact(&self, pointer: &str) -> Result<String, Error> {
-        match self.release.pointer(pointer) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Number(number)) => Ok(number.to_string()),
-            _ => Err(Error::Unexpected { what: pointer.into(), text: self.release.to_string() }),
-        }
-    }
-
-    /// Copies a partition of the raw disk into a file.
-    fn partition(&self, number: u32) -> Result<PathBuf, Error> {
-        let disk = self.file("raw");
-        let said =
-            Oracle::new("sgdisk").arguments(["-i", &number.to_string()]).argument(&disk).run()?;
-        let first = after(&said, "First sector: ")? * SECTOR;
-        let length = after(&said, "Partition size: ")? * SECTOR;
-        let path = self.work.join(format!("partition-{number}"));
-        Oracle::new("dd")
-            .arguments(["bs=1M", "conv=sparse", "status=none"])
-            .arguments(["iflag=skip_bytes,count_bytes,fullblock"])
-            .arguments([format!("skip={first}"), format!("count={length}")])
-            .arguments([format!("if={}", disk.display()), format!("of={}", path.display())])
-            .run()?;
-        // Behind a hole at the end, dd leaves the file too short.
-        File::options()
-            .write(true)
-            .open(&path)
-            .and_then(|file| file.set_len(length))
-            .map_err(error("grow", &path))?;
-        Ok(path)
-    }
+/// Copies a partition of the raw disk into a file.
+fn partition(build: &Build, number: u32) -> Result<PathBuf, Error> {
+    let disk = build.file("raw");
+    let said =
+        Oracle::new("sgdisk").arguments(["-i", &number.to_string()]).argument(&disk).run()?;
+    let first = after(&said, "First sector: ")? * SECTOR;
+    let length = after(&said, "Partition size: ")? * SECTOR;
+    let path = build.work.join(format!("partition-{number}"));
+    Oracle::new("dd")
+        .arguments(["bs=1M", "conv=sparse", "status=none"])
+        .arguments(["iflag=skip_bytes,count_bytes,fullblock"])
+        .arguments([format!("skip={first}"), format!("count={length}")])
+        .arguments([format!("if={}", disk.display()), format!("of={}", path.display())])
+        .run()?;
+    // Behind a hole at the end, dd leaves the file too short.
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(length))
+        .map_err(error("grow", &path))?;
+    Ok(path)
 }
 
 #[test]
 fn sgdisk_and_fsck_agree_with_the_disk() -> Result<(), Failure> {
-    let build = Build::new("disk")?;
+    let build = Build::new("disk", &DISKS)?;
     let said = Oracle::new("sgdisk").arguments(["-v"]).argument(build.file("raw")).run()?;
     assert!(said.contains("No problems found"), "{said}");
     // The first partition begins at 1 MiB, as fdisk has it, and not at once behind the table.
@@ -118,7 +84,7 @@ fn sgdisk_and_fsck_agree_with_the_disk() -> Result<(), Failure> {
         .partition(|line| line.contains("gap between the main partition table"));
     assert!(about_gap.len() <= 1 && others.is_empty(), "{said}");
 
-    let esp = build.partition(2)?;
+    let esp = partition(&build, 2)?;
     Oracle::new("fsck.fat").arguments(["-n", "-v"]).argument(&esp).run()?;
     let unpacked = build.work.join("esp");
     fs::create_dir(&unpacked).map_err(error("create", &unpacked))?;
@@ -136,7 +102,7 @@ fn sgdisk_and_fsck_agree_with_the_disk() -> Result<(), Failure> {
     let firmware_looks_here = unpacked.join("EFI/BOOT/BOOTX64.EFI");
     assert!(firmware_looks_here.is_file(), "no loader at {}", firmware_looks_here.display());
 
-    let slot = build.partition(3)?;
+    let slot = partition(&build, 3)?;
     let root = build.file("root");
     let length = fs::metadata(&root).map_err(error("read", &root))?.len();
     Oracle::new("cmp")
@@ -148,7 +114,7 @@ fn sgdisk_and_fsck_agree_with_the_disk() -> Result<(), Failure> {
 
 #[test]
 fn qemu_img_agrees_with_the_disks() -> Result<(), Failure> {
-    let build = Build::new("disks")?;
+    let build = Build::new("disks", &DISKS)?;
     let (raw, qcow2) = (build.file("raw"), build.file("qcow2"));
     let said =
         Oracle::new("qemu-img").arguments(["check", "-f", "qcow2"]).argument(&qcow2).run()?;
@@ -163,7 +129,7 @@ fn qemu_img_agrees_with_the_disks() -> Result<(), Failure> {
 
 #[test]
 fn veritysetup_and_fsck_agree_with_the_root() -> Result<(), Failure> {
-    let build = Build::new("root")?;
+    let build = Build::new("root", &DISKS)?;
     let root = build.file("root");
     let blocks = build.fact("/root/data_blocks")?;
     let offset = blocks.parse().map(|blocks: u64| blocks * 4096).unwrap_or_default();
@@ -192,7 +158,7 @@ fn veritysetup_and_fsck_agree_with_the_root() -> Result<(), Failure> {
 
 #[test]
 fn binutils_agree_with_the_boot_file() -> Result<(), Failure> {
-    let build = Build::new("boot-file")?;
+    let build = Build::new("boot-file", &DISKS)?;
     let file = build.file("efi");
     let said = Oracle::new("objdump").arguments(["-h", "-w"]).argument(&file).run()?;
     let mut end = 0;
@@ -255,7 +221,7 @@ fn binutils_agree_with_the_boot_file() -> Result<(), Failure> {
 
 #[test]
 fn the_kernel_shows_every_path_of_the_image() -> Result<(), Failure> {
-    let build = Build::new("mount")?;
+    let build = Build::new("mount", &DISKS)?;
     let mounted = Mount::new(&build.file("root"), build.work.join("mounted"))?;
     let mut differences = Vec::new();
     let mut expected = BTreeSet::new();

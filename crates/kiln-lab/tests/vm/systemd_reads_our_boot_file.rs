@@ -5,71 +5,37 @@ mod packages;
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kiln_lab::debian::Debian;
-use kiln_lab::{Cache, Error, Failure, Oracle, Product, WorkDirectory};
+use kiln_lab::product::Build;
+use kiln_lab::{Cache, Error, Failure, Oracle};
 use packages::SystemdTools;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// A built boot file with what the build said about it.
-struct Built {
-    work: WorkDirectory,
-    release: Value,
-    file: PathBuf,
-}
-
-impl Built {
-    fn new(name: &str) -> Result<Self, Error> {
-        let work = WorkDirectory::new(name)?;
-        let image = Debian::get(&Cache::open()?)?.image();
-        Product::from_environment()?
-            .call()
-            .arguments(["build", "--quiet", "--name", "lab", "--output"])
-            .argument(work.path())
-            .argument(format!("oci-archive:{}", image.display()))
-            .run()?;
-        let path = work.join("release.json");
-        let text = fs::read_to_string(&path).map_err(error("read", &path))?;
-        let release = serde_json::from_str(&text)
-            .map_err(|_| Error::Unexpected { what: "release.json".into(), text })?;
-        let file = work.join("lab.efi");
-        Ok(Self { work, release, file })
-    }
-
-    /// A fact of the release as text, by its JSON pointer.
-    fn fact(&self, pointer: &str) -> String {
-        match self.release.pointer(pointer) {
-            Some(Value::String(text)) => text.clone(),
-            other => other.map(ToString::to_string).unwrap_or_default(),
-        }
-    }
-
-    /// The argument that names the root, put together from the release.
-    fn root_argument(&self) -> String {
-        let [hash, blocks, salt] =
-            ["/root/hash", "/root/data_blocks", "/root/salt"].map(|pointer| self.fact(pointer));
-        format!("kiln.root={hash}:{blocks}:{salt}")
-    }
+/// The argument that names the root, put together from the release.
+fn root_argument(build: &Build) -> Result<String, Error> {
+    let hash = build.fact("/root/hash")?;
+    let (blocks, salt) = (build.fact("/root/data_blocks")?, build.fact("/root/salt")?);
+    Ok(format!("kiln.root={hash}:{blocks}:{salt}"))
 }
 
 #[test]
 fn ukify_finds_every_section_as_it_was_put_in() -> Result<(), Failure> {
-    let built = Built::new("ukify")?;
-    let sections = SystemdTools::get(&built.work)?.ukify(&built.file)?;
+    let built = Build::new("ukify", &[])?;
+    let sections = SystemdTools::get(&built.work)?.ukify(&built.file("efi"))?;
     let text = |name: &str| sections[name]["text"].as_str().unwrap_or_default().trim().to_owned();
-    assert_eq!(text(".uname"), built.fact("/kernel"), "{sections}");
-    let argument = built.root_argument();
+    assert_eq!(text(".uname"), built.fact("/kernel")?, "{sections}");
+    let argument = root_argument(&built)?;
     let command_line = text(".cmdline");
     assert_eq!(command_line.split(' ').filter(|word| **word == argument).count(), 1, "{sections}");
-    let title = format!("PRETTY_NAME=\"{}\"", built.fact("/title"));
+    let title = format!("PRETTY_NAME=\"{}\"", built.fact("/title")?);
     let fields = text(".osrel");
     assert!(fields.lines().any(|line| line == title), "{fields}");
     assert!(fields.lines().any(|line| line == "ID=kiln"), "{fields}");
     assert!(!fields.contains("VERSION"), "systemd-boot would sort by it: {fields}");
 
-    let kernel = kernel_of_image(&built.fact("/kernel"))?;
+    let kernel = kernel_of_image(&built.fact("/kernel")?)?;
     let digest = format!("{:x}", Sha256::digest(&kernel));
     assert_eq!(sections[".linux"]["sha256"], digest, "the kernel is another one");
     assert_eq!(sections[".linux"]["size"], kernel.len());
@@ -79,21 +45,22 @@ fn ukify_finds_every_section_as_it_was_put_in() -> Result<(), Failure> {
 
 #[test]
 fn bootctl_knows_it_as_a_unified_kernel_image() -> Result<(), Failure> {
-    let built = Built::new("bootctl")?;
+    let built = Build::new("bootctl", &[])?;
     let tools = SystemdTools::get(&built.work)?;
-    assert_eq!(tools.bootctl("kernel-identify", &built.file)?.trim(), "uki");
-    let said = tools.bootctl("kernel-inspect", &built.file)?;
+    assert_eq!(tools.bootctl("kernel-identify", &built.file("efi"))?.trim(), "uki");
+    let said = tools.bootctl("kernel-inspect", &built.file("efi"))?;
     let value = |name: &str| {
         let line = said.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
         line.unwrap_or_default().to_owned()
     };
     assert_eq!(value("Kernel Type"), "uki", "{said}");
-    assert_eq!(value("Version"), built.fact("/kernel"), "{said}");
-    assert_eq!(value("OS"), built.fact("/title"), "{said}");
-    assert!(value("Cmdline").split(' ').any(|word| word == built.root_argument()), "{said}");
+    assert_eq!(value("Version"), built.fact("/kernel")?, "{said}");
+    assert_eq!(value("OS"), built.fact("/title")?, "{said}");
+    let argument = root_argument(&built)?;
+    assert!(value("Cmdline").split(' ').any(|word| word == argument), "{said}");
     // The tool is not one that says yes to everything.
     let cut = built.work.join("cut.efi");
-    let bytes = fs::read(&built.file).map_err(error("read", &built.file))?;
+    let bytes = fs::read(built.file("efi")).map_err(error("read", &built.file("efi")))?;
     fs::write(&cut, &bytes[..512]).map_err(error("write", &cut))?;
     let said = tools.bootctl("kernel-identify", &cut);
     assert!(!said.is_ok_and(|said| said.trim() == "uki"), "bootctl takes anything");
@@ -102,9 +69,10 @@ fn bootctl_knows_it_as_a_unified_kernel_image() -> Result<(), Failure> {
 
 #[test]
 fn it_can_be_signed_and_the_signature_holds() -> Result<(), Failure> {
-    let built = Built::new("signed")?;
+    let built = Build::new("signed", &[])?;
     // It says so on standard error.
-    let unsigned = Oracle::new("sbverify").argument("--list").argument(&built.file).outcome()?;
+    let unsigned =
+        Oracle::new("sbverify").argument("--list").argument(built.file("efi")).outcome()?;
     assert!(unsigned.text.contains("No signature table present"), "{}", unsigned.text);
 
     let [key, certificate, signed] =
@@ -117,7 +85,7 @@ fn it_can_be_signed_and_the_signature_holds() -> Result<(), Failure> {
     Oracle::new("sbsign")
         .arguments(["--key".as_ref(), key.as_os_str(), "--cert".as_ref()])
         .arguments([certificate.as_os_str(), "--output".as_ref(), signed.as_os_str()])
-        .argument(&built.file)
+        .argument(built.file("efi"))
         .run()?;
     let verify = |file: &Path| {
         Oracle::new("sbverify").argument("--cert").arguments([&certificate, file]).run()
