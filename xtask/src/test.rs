@@ -1,6 +1,6 @@
 //! The gate: what has to hold before a change lands, cheapest first.
 //!
-//! The tests that boot machines come last and one at a time. They run the static release binary,
+//! The tests that boot machines come last and two at a time. They run the static release binary,
 //! which `$KILN_BIN` names, and end with the sum of their machines' lives.
 
 use std::fs;
@@ -69,7 +69,7 @@ fn test_machines(nextest: bool, selection: &[&str]) -> Result<(), Error> {
         command.args(["-E", "kind(test) - binary(oracle)"]);
     } else {
         command.arg("test").args(VM_TESTS).args(["--test", "*", "--"]).args(selection);
-        command.arg("--test-threads=1");
+        command.arg("--test-threads=2");
     }
     command.env(product::VARIABLE, &kiln).env(ledger::VARIABLE, &ledger_path);
     command.env(ARM64_VARIABLE, arm64_folder());

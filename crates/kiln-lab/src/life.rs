@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kiln_qemu::{Architecture, Disk, DiskFormat, Machine};
+use kiln_qemu::{Disk, DiskFormat};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -86,7 +86,7 @@ impl<'w> Life<'w> {
             None => product::machine(&self.disk)?,
             Some(log) => {
                 let disk = Disk::new(&self.disk, DiskFormat::Raw).record_writes(log);
-                Machine::new(Architecture::X86_64).disk(disk)
+                product::machine_with(disk)
             }
         };
         let machine = machine.memory_mib(MEMORY);

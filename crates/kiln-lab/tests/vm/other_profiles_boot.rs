@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use kiln_lab::{Error, Failure, Product, VirtualMachine, WorkDirectory, debian, product};
-use kiln_qemu::{Architecture, Disk, DiskFormat, Machine};
+use kiln_qemu::{Disk, DiskFormat, Machine};
 
 /// Place of `feature_incompat` in the image, in bytes (kernel, fs/erofs/erofs_fs.h).
 const FEATURES: u64 = 1024 + 80;
@@ -55,7 +55,7 @@ fn a_disk_with_sectors_of_4096_bytes_boots() -> Result<(), Failure> {
         .unsafe_cache(true)
         .sector_size(4096)
         .map_err(Error::from)?;
-    let machine = Machine::new(Architecture::X86_64).disk(disk);
+    let machine = product::machine_with(disk);
     boots("sectors", machine, &work)
 }
 

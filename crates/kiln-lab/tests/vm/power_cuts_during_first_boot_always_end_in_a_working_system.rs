@@ -19,7 +19,7 @@ use kiln_lab::replay::file_system::{self, Promise};
 use kiln_lab::replay::first_boot::FirstBoot;
 use kiln_lab::replay::{Base, Log, Options, Overlay, Position, State, States};
 use kiln_lab::{Error, Failure, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
-use kiln_qemu::{Architecture, Disk, DiskFormat, Machine};
+use kiln_qemu::{Disk, DiskFormat};
 use kiln_verity::RootArgument;
 
 /// Length of the disk in bytes: the smallest round number with room for the whole layout.
@@ -88,7 +88,7 @@ fn record(
     kiln_qemu::grow_to(&disk, DISK)?;
     Oracle::new("touch").argument(log).run()?;
     let disk = Disk::new(&disk, DiskFormat::Raw).record_writes(log);
-    let machine = Machine::new(Architecture::X86_64).disk(disk);
+    let machine = product::machine_with(disk);
     let mut machine = VirtualMachine::start("power-cuts-recorded", machine, work)?;
     machine.login(debian::USER, product::PASSWORD)?;
     let mut promises = Vec::new();
