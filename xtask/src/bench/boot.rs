@@ -85,13 +85,13 @@ impl Contender {
 
 /// Takes the figures.
 pub(super) fn boot(arguments: &BenchArguments) -> Result<(), Error> {
-    let mut contenders = prepare(arguments.only.as_deref())?;
+    let mut contenders = prepare(arguments)?;
     if contenders.is_empty() && arguments.name == Name::All {
         // `--only` chose one of the other bench.
         return Ok(());
     }
     if contenders.is_empty() {
-        return Err(Error::NoContender { only: arguments.only.clone().unwrap_or_default() });
+        return Err(Error::NoContender { only: arguments.only.join(",") });
     }
     let count = contenders.len();
     for round in 0..usize::from(arguments.rounds) {
@@ -132,12 +132,12 @@ fn measure(contender: &mut Contender) -> Result<(), Error> {
     Ok(())
 }
 
-fn prepare(only: Option<&str>) -> Result<Vec<Contender>, Error> {
+fn prepare(arguments: &BenchArguments) -> Result<Vec<Contender>, Error> {
     let cache = Cache::open()?;
     let images = Images::get(&cache)?;
     let mut contenders = Vec::new();
     for (name, title, goal, through_firmware) in CONTENDERS {
-        if !only.is_none_or(|only| name.starts_with(only)) {
+        if !arguments.is_wanted(name) {
             continue;
         }
         println!("boot: first boot of {name}");

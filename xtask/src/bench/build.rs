@@ -60,7 +60,7 @@ pub(super) fn build(arguments: &BenchArguments) -> Result<(), Error> {
             trees.push(bench.tree(&cache, name)?);
         }
     }
-    if bench.is_wanted("kiln") {
+    if bench.arguments.is_wanted("kiln") {
         trees.push(bench.many(&cache)?);
         bench.lengths(&kiln)?;
     }
@@ -98,6 +98,23 @@ fn words(arguments: &BenchArguments) -> Vec<String> {
     words
 }
 
+/// Who runs how often.
+#[derive(Debug, Clone, Copy)]
+struct Rounds {
+    /// Rounds whose figures count, from the first on.
+    counted: u16,
+    /// Whether a round 0 goes before them.
+    warm_up: bool,
+    /// Whether those that no goal speaks of run in the first round alone.
+    once_unless_judged: bool,
+}
+
+impl Rounds {
+    fn includes(self, round: u16, name: &str) -> bool {
+        !self.once_unless_judged || round == 1 || contenders::is_judged(name)
+    }
+}
+
 /// What the parts of a run share.
 struct Bench<'a> {
     tools: &'a Tools,
@@ -107,17 +124,13 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn is_wanted(&self, name: &str) -> bool {
-        self.arguments.only.as_deref().is_none_or(|only| name.starts_with(only))
-    }
-
     /// All contenders on one tree.
     fn tree(&mut self, cache: &Cache, name: TreeName) -> Result<Value, Error> {
         let tree = Tree::get(cache, self.tools, name)?;
         let mut contenders = contenders::prepare(self.tools, &tree, name)?;
-        contenders.retain(|contender| self.is_wanted(contender.name));
+        contenders.retain(|contender| self.arguments.is_wanted(contender.name));
         if contenders.is_empty() {
-            let only = self.arguments.only.clone().unwrap_or_default();
+            let only = self.arguments.only.join(",");
             return Err(Error::NoContender { only });
         }
         let image = measure::length(&tree.folder().join("image.tar"))?;
@@ -128,7 +141,13 @@ impl Bench<'_> {
             tree.length as f64 / 1e6,
             image as f64 / 1e6
         );
-        let results = self.rounds(&contenders, self.arguments.rounds, true)?;
+        let plan = Rounds {
+            counted: self.arguments.rounds,
+            warm_up: true,
+            // The slow ones of them would take most of an hour.
+            once_unless_judged: name == TreeName::Large,
+        };
+        let results = self.rounds(&contenders, plan)?;
         println!("{}", table::table(&results));
         self.goals.extend(table::ratios(name.text(), &results));
         Ok(json!({
@@ -151,7 +170,8 @@ impl Bench<'_> {
             root: Root::Release,
             disk: Some("bench.raw"),
         });
-        let results = self.rounds(&contenders, 1, false)?;
+        let plan = Rounds { counted: 1, warm_up: false, once_unless_judged: false };
+        let results = self.rounds(&contenders, plan)?;
         println!("{}", table::table(&results));
         for result in results.iter().filter(|result| result.failure.is_none()) {
             self.goals.push(Goal {
@@ -170,12 +190,7 @@ impl Bench<'_> {
     }
 
     /// Round by round; a contender that failed once is left out of later rounds.
-    fn rounds(
-        &mut self,
-        contenders: &[Contender],
-        rounds: u16,
-        warm_up: bool,
-    ) -> Result<Vec<Figures>, Error> {
+    fn rounds(&mut self, contenders: &[Contender], plan: Rounds) -> Result<Vec<Figures>, Error> {
         let mut results: Vec<Figures> = contenders
             .iter()
             .map(|contender| Figures {
@@ -187,15 +202,16 @@ impl Bench<'_> {
             })
             .collect();
         let out = self.tools.outside(&format!("{BENCH}/scratch/out"));
-        for round in 0..rounds + u16::from(warm_up) {
+        let first = u16::from(!plan.warm_up);
+        for round in first..=plan.counted {
             for (contender, result) in contenders.iter().zip(&mut results) {
-                if result.failure.is_some() {
+                if result.failure.is_some() || !plan.includes(round, contender.name) {
                     continue;
                 }
                 renew(&out)?;
                 progress(&format!("  round {round}: {}", contender.name));
                 match measure(self.tools, &contender.words)? {
-                    Ok(_) if warm_up && round == 0 => {}
+                    Ok(_) if round == 0 => {}
                     Ok(run) => result.runs.push(run),
                     Err(failure) => {
                         result.failure = Some(failure);

@@ -60,6 +60,15 @@ pub(super) const EROFS_ZSTD_1M: &str = "mkfs.erofs zstd:3 1M";
 pub(super) const EROFS_LZ4HC: &str = "mkfs.erofs lz4hc:9 64K";
 pub(super) const REPART: &str = "systemd-repart lz4";
 pub(super) const MKOSI: &str = "mkosi lz4";
+/// Names of those that no goal speaks of.
+const EROFS_LZ4: &str = "mkfs.erofs lz4 64K";
+const SQUASHFS_ZSTD: &str = "mksquashfs zstd:3";
+const SQUASHFS_ZSTD_15: &str = "mksquashfs zstd:15";
+
+/// Whether a goal with a limit speaks of this contender; others are shown for orientation.
+pub(super) fn is_judged(name: &str) -> bool {
+    ![MKOSI, EROFS_LZ4, SQUASHFS_ZSTD, SQUASHFS_ZSTD_15].contains(&name)
+}
 
 /// A build by Kiln of an image at this place inside the root.
 pub(super) fn kiln(folder: &str, codec: &str, output: &str) -> Vec<String> {
@@ -134,12 +143,12 @@ pub(super) fn prepare(tools: &Tools, tree: &Tree, name: TreeName) -> Result<Vec<
         kiln(KILN_LZ4, "lz4"),
         Contender { name: REPART, words: repart, root: Root::Hidden, disk: Some("repart.raw") },
         Contender { name: MKOSI, words: mkosi, root: Root::Hidden, disk: Some("mkosi.raw") },
-        erofs("mkfs.erofs lz4 64K", &["-zlz4", "-C65536"]),
+        erofs(EROFS_LZ4, &["-zlz4", "-C65536"]),
         kiln(KILN_ZSTD, "zstd:3"),
         erofs(EROFS_ZSTD_64K, &["-zzstd,level=3", "-C65536"]),
         erofs(EROFS_ZSTD_1M, &["-zzstd,level=3", "-C1048576"]),
-        squashfs("mksquashfs zstd:3", &["-comp", "zstd", "-Xcompression-level", "3"]),
-        squashfs("mksquashfs zstd:15", &["-comp", "zstd"]),
+        squashfs(SQUASHFS_ZSTD, &["-comp", "zstd", "-Xcompression-level", "3"]),
+        squashfs(SQUASHFS_ZSTD_15, &["-comp", "zstd"]),
         kiln(KILN_LZ4HC, "lz4hc:9"),
         erofs(EROFS_LZ4HC, &["-zlz4hc,level=9", "-C65536"]),
     ])

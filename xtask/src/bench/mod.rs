@@ -42,15 +42,22 @@ pub(crate) struct BenchArguments {
     /// Timed runs of each contender
     #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
-    /// Run only contenders whose name starts with this, for instance `kiln`
-    #[arg(long, value_name = "NAME")]
-    only: Option<String>,
+    /// Run only contenders whose name starts with one of these, for instance `kiln,mkosi`
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
     /// Take only this tree of `build`
     #[arg(long, value_enum)]
     tree: Option<trees::TreeName>,
     /// Also write the figures as JSON to this file; with `all`, those of `boot` beside it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+impl BenchArguments {
+    /// Whether `--only` leaves this contender in.
+    fn is_wanted(&self, contender: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| contender.starts_with(only.as_str()))
+    }
 }
 
 /// Takes the figures.

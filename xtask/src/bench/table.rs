@@ -101,8 +101,8 @@ pub(super) fn ratios(tree: &str, results: &[Result]) -> Vec<Goal> {
 /// The table of one tree.
 pub(super) fn table(results: &[Result]) -> String {
     let mut text = format!(
-        "{:<24}{:>9}{:>9}{:>10}{:>10}{:>10}\n",
-        "", "wall s", "cpu s", "peak MiB", "root MB", "disk MB"
+        "{:<24}{:>5}{:>9}{:>9}{:>10}{:>10}{:>10}\n",
+        "", "runs", "wall s", "cpu s", "peak MiB", "root MB", "disk MB"
     );
     for result in results {
         // Writing into a string cannot fail.
@@ -116,7 +116,8 @@ pub(super) fn table(results: &[Result]) -> String {
         };
         let _ = writeln!(
             text,
-            "{:>9.2}{:>9.2}{:>10.0}{:>10}{:>10}",
+            "{:>5}{:>9.2}{:>9.2}{:>10.0}{:>10}{:>10}",
+            result.runs.len(),
             result.wall(),
             result.processor(),
             result.peak() as f64 / MEBIBYTE,
