@@ -5,6 +5,9 @@
 //! packages". Then the packages are taken from backports as well. If backports are not configured, a
 //! separate sources list is added that names the same archive as the computer's own list, so that
 //! mirrors and proxies stay as they are. No archive is ever named here.
+//!
+//! A program that only a later release has comes from there in the same way. That release is added
+//! with so low a priority that nothing else is ever taken from it.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +15,13 @@ use std::process::Command;
 
 use crate::error::{Error, file_error};
 use crate::run;
+
+/// The first release with all programs that [`install_later`] is asked for.
+const LATER_RELEASE: &str = "trixie";
+
+/// The sources list of that release, and what keeps all else from coming from there.
+const LATER_SOURCES: &str = "/etc/apt/sources.list.d/kiln-later.sources";
+const LATER_PREFERENCES: &str = "/etc/apt/preferences.d/kiln-later";
 
 /// What apt says when versions exclude each other.
 const CONFLICT: &str = "held broken packages";
@@ -35,13 +45,35 @@ pub(crate) fn install(packages: &[&str]) -> Result<(), Error> {
     };
     let backports = format!("{codename}-backports");
     println!("the release's packages do not fit those installed: trying {backports}");
-    ensure_backports(codename, &backports)?;
+    ensure_suite(codename, &backports, SOURCES)?;
     match try_run(apt_get().args(INSTALL).args(["-t", &backports]).args(packages))? {
         None => Ok(()),
         Some(output) => {
             Err(Error::Packages { command: format!("apt-get install -t {backports}"), output })
         }
     }
+}
+
+/// Installs packages that this computer's release may not have, from [`LATER_RELEASE`] then.
+pub(crate) fn install_later(packages: &[&str]) -> Result<(), Error> {
+    let (is_known, _) =
+        run::captured(Command::new("apt-cache").args(["show", "--quiet"]).args(packages))?;
+    if !is_known {
+        let release = fs::read_to_string("/etc/os-release")
+            .map_err(file_error("read", Path::new("/etc/os-release")))?;
+        let Some(codename) = codename(&release) else {
+            return Err(Error::NoPackageManager { missing: packages.join(" ") });
+        };
+        fs::write(LATER_PREFERENCES, preferences(LATER_RELEASE))
+            .map_err(file_error("write", Path::new(LATER_PREFERENCES)))?;
+        ensure_suite(codename, LATER_RELEASE, LATER_SOURCES)?;
+    }
+    install(packages)
+}
+
+/// Below 100, so that an installed version of any other release wins (apt_preferences(5)).
+fn preferences(suite: &str) -> String {
+    format!("Package: *\nPin: release n={suite}\nPin-Priority: 50\n")
 }
 
 /// Refreshes the lists of packages.
@@ -78,19 +110,19 @@ fn try_run(command: &mut Command) -> Result<Option<String>, Error> {
     Ok((!succeeded).then_some(output))
 }
 
-fn ensure_backports(codename: &str, backports: &str) -> Result<(), Error> {
+/// Adds a suite of the archive that the release comes from, unless it is known.
+fn ensure_suite(codename: &str, suite: &str, list: &str) -> Result<(), Error> {
     let mut query = Command::new("apt-get");
     query.args(["indextargets", "--format", "$(CODENAME) $(SITE)", "Created-By: Packages"]);
     let (_, targets) = run::captured(&mut query)?;
-    if targets.lines().any(|line| line.split(' ').next() == Some(backports)) {
+    if targets.lines().any(|line| line.split(' ').next() == Some(suite)) {
         return Ok(());
     }
     let Some(archive) = archive_of(&targets, codename) else {
         return Err(Error::Packages { command: "apt-get indextargets".into(), output: targets });
     };
-    println!("adding {backports} of the configured archive as {SOURCES}");
-    fs::write(SOURCES, sources(archive, backports))
-        .map_err(file_error("write", Path::new(SOURCES)))?;
+    println!("adding {suite} of the configured archive as {list}");
+    fs::write(list, sources(archive, suite)).map_err(file_error("write", Path::new(list)))?;
     update()
 }
 
@@ -130,6 +162,11 @@ mod tests {
         assert_eq!(archive_of(targets, "none"), None);
         let text = sources("http://mirror.test/debian/", "base-backports");
         assert!(text.contains("URIs: http://mirror.test/debian/\nSuites: base-backports\n"));
+    }
+
+    #[test]
+    fn a_later_release_is_never_preferred() {
+        assert!(preferences("next").contains("Pin: release n=next\nPin-Priority: 50\n"));
     }
 
     #[test]

@@ -34,29 +34,34 @@ const OTHERS: &[&str] = &[
     "zstd",
 ];
 
+/// What Debian has since a later release than the one that tests run on: programs that need nothing
+/// of that release but themselves.
+const LATER: &[&str] = &["cosign"];
+
 /// What only the long list needs: tools for another architecture.
 const LONG_LIST: &[&str] =
     &["gcc-aarch64-linux-gnu", "kmod", "libc6-dev-arm64-cross", "qemu-user-static"];
 
 /// Installs what is missing, and says what that is.
 pub(crate) fn install() -> Result<(), Error> {
-    install_debian_packages(OTHERS)?;
+    install_debian_packages(OTHERS, LATER)?;
     install_target(TARGET)
 }
 
 /// The same for the long list of tests.
 pub(crate) fn install_for_long_list() -> Result<(), Error> {
-    install_debian_packages(LONG_LIST)
+    install_debian_packages(LONG_LIST, &[])
 }
 
-fn install_debian_packages(others: &[&str]) -> Result<(), Error> {
+fn install_debian_packages(others: &[&str], later: &[&str]) -> Result<(), Error> {
     if kiln_qemu::find_program("dpkg-query").is_none() {
         println!("not a Debian: expecting the tools to be installed already");
         return Ok(());
     }
     let others = apt::missing(others)?;
     let emulator = apt::missing(EMULATOR)?;
-    let all = [others.as_slice(), &emulator].concat();
+    let later = apt::missing(later)?;
+    let all = [others.as_slice(), &emulator, &later].concat();
     if all.is_empty() {
         return Ok(());
     }
@@ -72,7 +77,7 @@ fn install_debian_packages(others: &[&str]) -> Result<(), Error> {
             apt::install(&packages)?;
         }
     }
-    Ok(())
+    if later.is_empty() { Ok(()) } else { apt::install_later(&later) }
 }
 
 /// Installs a Rust target.

@@ -9,6 +9,8 @@
 //! unpacked tree and, for another architecture, emulation.
 
 #[cfg(feature = "build")]
+pub mod arguments;
+#[cfg(feature = "build")]
 pub mod capability;
 #[cfg(feature = "build")]
 pub mod config;
@@ -26,8 +28,10 @@ pub mod loader;
 pub mod manifest;
 #[cfg(feature = "build")]
 pub mod modules;
+mod order;
 #[cfg(feature = "build")]
 pub mod os_release;
+pub mod reset;
 #[cfg(feature = "build")]
 mod source;
 #[cfg(all(test, feature = "build"))]

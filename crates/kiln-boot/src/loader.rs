@@ -24,6 +24,8 @@ pub struct BootPrograms {
     pub loader: Vec<u8>,
     /// Path of the loader in the image.
     pub loader_path: String,
+    /// systemd's stub of addons, which there is since systemd 254.
+    pub addon_stub: Option<Vec<u8>>,
 }
 
 impl BootPrograms {
@@ -43,7 +45,13 @@ impl BootPrograms {
         let loader_names = [format!("{plain}.signed"), plain];
         let (stub, _) = first(tree, store, "systemd stub", architecture, &stub_name)?;
         let (loader, loader_path) = first(tree, store, "boot loader", architecture, &loader_names)?;
-        Ok(Self { stub, loader, loader_path })
+        let addon_name = [format!("{FOLDER}/addon{suffix}.efi.stub")];
+        let addon_stub = match first(tree, store, "stub of addons", architecture, &addon_name) {
+            Ok((bytes, _)) => Some(bytes),
+            Err(Error::NoBootFile { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { stub, loader, loader_path, addon_stub })
     }
 }
 
@@ -90,6 +98,9 @@ mod tests {
         image.bytes(&format!("{FOLDER}/systemd-bootx64.efi.signed"), &stub_file(0x8664));
         let programs = find(&image, Architecture::X86_64).unwrap();
         assert_eq!(programs.loader_path, format!("{FOLDER}/systemd-bootx64.efi.signed"));
+        assert_eq!(programs.addon_stub, None, "older than systemd 254");
+        image.bytes(&format!("{FOLDER}/addonx64.efi.stub"), &stub_file(0x8664));
+        assert!(find(&image, Architecture::X86_64).unwrap().addon_stub.is_some());
         assert!(matches!(
             find(&image, Architecture::Aarch64),
             Err(Error::NoBootFile { what: "systemd stub", .. })

@@ -112,6 +112,25 @@ pub enum Mode {
     Recovery,
 }
 
+impl Mode {
+    /// Its name in `kiln.mode=` and in the facts of a release.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Recovery => "recovery",
+        }
+    }
+
+    /// What the menu shows behind the title.
+    pub(crate) fn title_suffix(self) -> &'static str {
+        match self {
+            Self::System => "",
+            Self::Recovery => " (recovery)",
+        }
+    }
+}
+
 /// The text of a boot file's `.osrel`.
 ///
 /// `title` is the image's; it is cut and stripped of what systemd-boot's line parser, which knows
@@ -127,9 +146,10 @@ pub fn boot_file_text(title: &str, mode: Mode) -> String {
         "" => "Kiln",
         trimmed => trimmed,
     };
-    let (id, suffix) = match mode {
-        Mode::System => (SYSTEM_ID, ""),
-        Mode::Recovery => (RECOVERY_ID, " (recovery)"),
+    let suffix = mode.title_suffix();
+    let id = match mode {
+        Mode::System => SYSTEM_ID,
+        Mode::Recovery => RECOVERY_ID,
     };
     format!("ID={id}\nNAME=\"{clean}{suffix}\"\nPRETTY_NAME=\"{clean}{suffix}\"\n")
 }

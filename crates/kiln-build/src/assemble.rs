@@ -18,15 +18,17 @@ use kiln_boot::modules::index::ModuleIndex;
 use kiln_boot::modules::plan::Selection;
 use kiln_boot::os_release::{Mode, OsRelease, boot_file_text};
 use kiln_boot::uki::format::Architecture;
+use kiln_boot::uki::mode::for_mode;
 use kiln_boot::uki::{self, UkiSections};
 use kiln_erofs::{
-    Codec, Encoder, EncoderOptions, ImageOptions, Profile, ValidatedTree, write_image,
+    Codec, Encoder, EncoderOptions, ImageOptions, Profile, ValidatedTree, image_length, write_image,
 };
 use kiln_release::{BootFile, FORMAT, Release, Root, Sequence, Source as ReleaseSource};
 use kiln_tree::{ContentStore as _, Kind, Tree, tree_digest};
 use kiln_verity::{RootArgument, RootHash};
 use tempfile::TempDir;
 
+use crate::addon::{self, AddonFile};
 use crate::checksum::{hex, sha256};
 use crate::layer::{self, LayerContents};
 use crate::recipe::Recipe;
@@ -53,6 +55,14 @@ pub trait Place {
     /// It cannot be made or opened.
     fn root(&mut self, name: &str) -> Result<File, Error>;
 
+    /// Told the length in bytes of the root image and its hash tree, before the place is asked for.
+    ///
+    /// # Errors
+    /// There is no room for it; nothing was changed then.
+    fn check(&mut self, _length: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// A file without a name, for data that is needed only during the assembly.
     ///
     /// # Errors
@@ -73,6 +83,10 @@ pub struct Assembled {
     pub release: Release,
     /// The boot file (UKI) of the system mode.
     pub boot_file: Vec<u8>,
+    /// The same for recovery.
+    pub recovery_file: Vec<u8>,
+    /// Kernel arguments that a machine may switch on; the root holds them, too.
+    pub addons: Vec<AddonFile>,
     /// The boot loader for it.
     pub loader: Vec<u8>,
     /// The loader's suffix in names of UEFI: `x64`, `aa64`.
@@ -124,6 +138,8 @@ pub fn assemble(
     let index = ModuleIndex::load(&tree, &encoder, &kernel)?;
     capability::check(&tree, &encoder, &kernel, &index, root_codec(options.codec))?;
     let programs = boot_programs(options, &tree, &encoder, &kernel, place, progress)?;
+    let addons =
+        addon::add(&mut tree, &mut encoder, &options.addons, programs.addon_stub.as_deref())?;
     let selection = Selection { set: options.modules, extra: options.extra_modules.clone() };
     let initramfs: Initramfs =
         initramfs::build(&tree, &encoder, &kernel, &index, &selection, &runtime.init)?;
@@ -143,10 +159,13 @@ pub fn assemble(
 
     progress.step(Step::Root);
     let profile = Profile::of(options.codec).number();
-    let mut root_file = place.root(&name)?;
     let uuid = identifier("erofs", &digest);
     let image_options = ImageOptions { uuid, build_time: 0 };
-    let facts = write_image(&ValidatedTree::new(&tree)?, &encoder, &root_file, image_options)?;
+    let valid = ValidatedTree::new(&tree)?;
+    place.check(with_hash_tree(image_length(&valid, &encoder, image_options)?))?;
+    let mut root_file = place.root(&name)?;
+    let facts = write_image(&valid, &encoder, &root_file, image_options)?;
+    drop(valid);
     drop(encoder);
     drop(tree);
 
@@ -171,6 +190,8 @@ pub fn assemble(
             linux: &kernel.image,
         },
     )?;
+    // Made as a machine makes it from what it starts with, so that both are always the same.
+    let recovery_file = for_mode(&boot_file, Mode::Recovery)?;
     let release = Release {
         format: FORMAT.to_owned(),
         name,
@@ -189,21 +210,26 @@ pub fn assemble(
             data_blocks,
             salt: hex(&salt),
         },
-        boot_files: vec![BootFile {
-            mode: "system".to_owned(),
-            length: boot_file.len() as u64,
-            digest: hex(&sha256(&[&boot_file])),
-        }],
+        boot_files: [(Mode::System, &boot_file), (Mode::Recovery, &recovery_file)]
+            .map(|(mode, bytes)| BootFile {
+                mode: mode.name().to_owned(),
+                length: bytes.len() as u64,
+                digest: hex(&sha256(&[bytes])),
+            })
+            .to_vec(),
         source: ReleaseSource {
             kind: if manifest_digest.is_some() { "oci" } else { "tree" }.to_owned(),
             manifest_digest,
         },
         packages,
+        addons: addons.iter().map(|addon| addon.facts.clone()).collect(),
         minimum_agent: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok(Assembled {
         release,
         boot_file,
+        recovery_file,
+        addons,
         loader: programs.loader,
         efi_suffix: kernel.architecture.efi_suffix(),
         root_hash: hashes.root,
@@ -308,6 +334,12 @@ pub(crate) fn identifier(purpose: &str, digest: &[u8; 32]) -> [u8; 16] {
     bytes[6] = (bytes[6] & 0x0f) | 0x80;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     bytes
+}
+
+/// Bytes of a root image of `length` bytes and the hash tree behind it.
+fn with_hash_tree(length: u64) -> u64 {
+    let block = kiln_verity::BLOCK as u64;
+    length.saturating_add(kiln_verity::tree_blocks(length / block).saturating_mul(block))
 }
 
 fn append(file: &mut File, at: u64, bytes: &[u8], options: &BuildOptions) -> Result<(), Error> {

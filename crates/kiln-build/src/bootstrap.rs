@@ -154,11 +154,15 @@ fn run(options: &BootstrapOptions, tree: &File) -> Result<(), Error> {
     let messages = String::from_utf8_lossy(&messages);
     let last: Vec<&str> = messages.lines().rev().take(5).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
-    Err(failed(format!("mmdebstrap ended with {status}:\n  {}", last.join("\n  "))))
+    let foreign = Platform::linux(&options.architecture) != Platform::host();
+    Err(Error::Bootstrap {
+        reason: format!("mmdebstrap ended with {status}:\n  {}", last.join("\n  ")),
+        foreign: foreign.then(|| options.architecture.clone()),
+    })
 }
 
 fn failed(reason: String) -> Error {
-    Error::Bootstrap { reason }
+    Error::Bootstrap { reason, foreign: None }
 }
 
 fn unfinished(output: &Path) -> PathBuf {

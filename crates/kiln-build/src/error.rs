@@ -53,6 +53,14 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// An addon cannot be made.
+    #[error("addon `{addon}` cannot be made: {reason}")]
+    Addon {
+        /// As it was given.
+        addon: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An output could not be written.
     #[error("cannot write {path}")]
     Write {
@@ -140,6 +148,8 @@ pub enum Error {
     Bootstrap {
         /// What is wrong, with the tool's last words.
         reason: String,
+        /// The architecture, if its programs need an emulator here.
+        foreign: Option<String>,
     },
     /// A file cannot be inspected.
     #[error("cannot inspect {path}: {reason}")]
@@ -170,7 +180,8 @@ impl Error {
     /// What to do next, where there is something to do.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let own = || match self {
+        let own = || {
+            match self {
             // A layer that breaks while it is merged: the reader below knows better than the merge.
             Self::Tree(error) => advice::of_image(error).or_else(|| advice::of_tree(error)),
             Self::Source(error) => advice::of_registry(error),
@@ -180,6 +191,10 @@ impl Error {
             Self::Disk(error) => error.hint(),
             Self::Media(error) => error.hint(),
             Self::Release(error) => error.hint(),
+            Self::Addon { .. } => Some(
+                "an addon is NAME=ARGUMENTS, such as serial=console=ttyS1; see docs/kernel-arguments.md"
+                    .to_owned(),
+            ),
             Self::SlotTooSmall { .. } => {
                 Some("give more with `--slot-size`, or a stronger codec with `--compress`".into())
             }
@@ -206,7 +221,11 @@ impl Error {
             Self::Containerfile { builder, .. } => {
                 Some(format!("`-v` shows all that {builder} says"))
             }
-            Self::Bootstrap { .. } => {
+            Self::Bootstrap { foreign: Some(architecture), .. } => Some(format!(
+                "packages of {architecture} run in an emulator: install qemu-user-static and \
+                 arch-test, and mount binfmt_misc"
+            )),
+            Self::Bootstrap { foreign: None, .. } => {
                 Some("check suite, packages and network; `-o` must name a new folder".into())
             }
             Self::Inspect { .. } => Some(
@@ -217,6 +236,7 @@ impl Error {
             | Self::OpenArchive { .. }
             | Self::Write { .. }
             | Self::Contents(_) => None,
+        }
         };
         // Every crate below can be the first to find the disk full; the advice is one.
         advice::of_space(self).or_else(own).or_else(|| advice::advice(self))

@@ -11,6 +11,7 @@
 //! Dropped alternative: unpacking into a directory and packing that up. It needs root for owners
 //! and device nodes, twice the disk, and loses what the host's file system cannot store.
 
+mod addon;
 mod advice;
 mod assemble;
 pub mod bootstrap;
@@ -32,11 +33,13 @@ mod size;
 mod source;
 mod watch;
 
+pub use addon::{Addon, AddonFile};
 pub use advice::advice;
 pub use assemble::{Assembled, Place, assemble};
 pub use error::Error;
 pub use options::{
-    BuildOptions, Builder, Containerfile, Formats, Input, ModuleSet, ReadOptions, TreeLimits, User,
+    BuildOptions, Builder, Containerfile, Formats, Input, Mode, ModuleSet, ReadOptions, TreeLimits,
+    User,
 };
 pub use pipeline::{Built, build};
 pub use progress::{Progress, Silent, Step, Unit};

@@ -1,7 +1,7 @@
 //! Disks of a release: what goes where.
 //!
-//! A built disk carries the ESP and slot A; the first boot adds the rest, because only the machine
-//! knows how large its disk is. The qcow2 disk is larger than its contents from the start, so that
+//! A built disk carries the ESP and slot A, or recovery in its place; the first boot adds the rest,
+//! because only the machine knows how large its disk is. The qcow2 disk is larger than its contents from the start, so that
 //! a virtual machine has room without anybody growing it.
 
 use std::fs::File;
@@ -15,7 +15,7 @@ use kiln_media::{Content, DiskPlan, Piece, Qcow2Options, write_qcow2, write_raw}
 use crate::assemble::identifier;
 use crate::output::Outputs;
 use crate::watch::growing;
-use crate::{BuildOptions, Error, Progress, format_size};
+use crate::{BuildOptions, Error, Mode, Progress, format_size};
 
 /// Label of the ESP's file system: 11 bytes, padded (FAT specification, BS_VolLab).
 const ESP_LABEL: &[u8; 11] = b"KILN-ESP   ";
@@ -26,6 +26,9 @@ const LOADER_CONFIGURATION: &str = "timeout 0\nconsole-mode keep\neditor no\n";
 /// Where the ESP keeps the facts of the release that the disk was made with. Later releases are
 /// written down by the machine itself.
 const DELIVERED_FACTS: &str = "EFI/kiln/release.json";
+
+/// The same of what recovery holds, see `kiln_host::machine`.
+const RECOVERY_FACTS: &str = "EFI/kiln/recovery.json";
 
 /// Virtual size of a qcow2 disk in bytes: room for both slots, recovery and a few GiB of state.
 /// The file holds only what is written.
@@ -70,12 +73,15 @@ pub(crate) fn write(
     };
     let esp = placed(&table, layout::ESP)?;
     let loader_path = loader_path(contents.efi_suffix);
-    let files = [
+    let mut files = vec![
         FatFile { path: &loader_path, bytes: contents.loader },
         FatFile { path: "loader/loader.conf", bytes: LOADER_CONFIGURATION.as_bytes() },
         FatFile { path: &contents.boot_path, bytes: contents.boot_file },
         FatFile { path: DELIVERED_FACTS, bytes: contents.facts },
     ];
+    if options.mode == Mode::Recovery {
+        files.push(FatFile { path: RECOVERY_FACTS, bytes: contents.facts });
+    }
     let esp_chunks = format_filesystem(
         esp.length(table.sector_size),
         table.sector_size,
@@ -90,7 +96,7 @@ pub(crate) fn write(
     let plan = DiskPlan {
         contents: vec![
             Content { partition: layout::ESP.number, pieces },
-            Content { partition: layout::ROOT_A.number, pieces: vec![root] },
+            Content { partition: slot(options.mode).number, pieces: vec![root] },
         ],
         table,
     };
@@ -119,12 +125,24 @@ fn table(contents: &DiskContents<'_>, options: &BuildOptions) -> Result<Gpt, Err
         esp_guid: guid("esp"),
         root_a_guid: guid("root-a"),
     };
-    layout::built_image(contents.root_length, &layout_options).map_err(|error| match error {
+    let built = match options.mode {
+        Mode::System => layout::built_image(contents.root_length, &layout_options),
+        Mode::Recovery => layout::built_recovery_image(contents.root_length, &layout_options),
+    };
+    built.map_err(|error| match error {
         kiln_disk::Error::SlotTooSmall { image, slot } => {
             Error::SlotTooSmall { needed: format_size(image), slot: format_size(slot) }
         }
         other => other.into(),
     })
+}
+
+/// Where the root is.
+fn slot(mode: Mode) -> layout::Role {
+    match mode {
+        Mode::System => layout::ROOT_A,
+        Mode::Recovery => layout::RECOVERY,
+    }
 }
 
 fn placed(table: &Gpt, role: layout::Role) -> Result<&PartitionEntry, Error> {

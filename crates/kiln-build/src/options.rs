@@ -9,9 +9,11 @@ use kiln_erofs::Codec;
 use kiln_registry::{Options as RegistryOptions, Source};
 pub use kiln_tree::Limits as TreeLimits;
 
+use crate::addon::Addon;
 pub use crate::containerfile::{Builder, Containerfile};
 
 pub use kiln_boot::modules::sets::ModuleSet;
+pub use kiln_boot::os_release::Mode;
 
 /// Which files a build writes beside the root image and the boot file, which it always writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct BuildOptions {
     pub output: PathBuf,
     /// Which media to write.
     pub formats: Formats,
+    /// What the disks start first: the system, or recovery, which then puts the system onto them.
+    pub mode: Mode,
     /// The release's name, where not the image's own.
     pub name: Option<String>,
     /// The release's version, where not the image's own.
@@ -72,6 +76,8 @@ pub struct BuildOptions {
     pub codec: Codec,
     /// Kernel arguments behind Kiln's own.
     pub kernel_arguments: Vec<String>,
+    /// Kernel arguments that a machine may switch on by name.
+    pub addons: Vec<Addon>,
     /// Bytes of a slot, where not computed from the image.
     pub slot_size: Option<u64>,
     /// Bytes of the ESP.
@@ -82,6 +88,8 @@ pub struct BuildOptions {
     pub modules: ModuleSet,
     /// Modules that it carries besides.
     pub extra_modules: Vec<String>,
+    /// The text of the layout that the first boot makes, if it is not the usual one.
+    pub layout: Option<String>,
     /// Where stub and loader come from, where not from the image.
     pub boot_files: Option<Source>,
     /// Kiln's own binaries, where not those of the running program.

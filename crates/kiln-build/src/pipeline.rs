@@ -6,13 +6,14 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use kiln_boot::entry::EntryName;
+use kiln_boot::arguments::ADDON_SUFFIX;
+use kiln_boot::entry::{EntryName, RECOVERY_PATH};
 use kiln_release::Release;
 
 use crate::assemble::{Assembled, assemble};
 use crate::media::{self, DiskContents};
 use crate::output::Outputs;
-use crate::{BuildOptions, Error, Progress, Step};
+use crate::{BuildOptions, Error, Mode, Progress, Step};
 
 /// The first generation of a machine: that of its built image.
 const FIRST_GENERATION: u32 = 1;
@@ -35,19 +36,36 @@ pub struct Built {
 /// Any of [`Error`]; no file then has its final name.
 pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Error> {
     let mut outputs = Outputs::new(&options.output)?;
-    let Assembled { release, boot_file, loader, efi_suffix, root_hash, root } =
-        assemble(options, &mut outputs, progress)?;
+    let Assembled {
+        release,
+        boot_file,
+        recovery_file,
+        loader,
+        efi_suffix,
+        root_hash,
+        root,
+        addons,
+    } = assemble(options, &mut outputs, progress)?;
     let facts = release.to_json()?;
     write_file(&mut outputs, &format!("{}.efi", release.name), &boot_file, options)?;
+    write_file(&mut outputs, &format!("{}.recovery.efi", release.name), &recovery_file, options)?;
     if boot_file.len() as u64 * BOOT_FILES_IN_ESP > options.esp_size {
         progress.warning("the ESP has no room for an upgrade; give more with --esp-size");
+    }
+    for addon in &addons {
+        let name = format!("{}{ADDON_SUFFIX}", addon.facts.name);
+        write_file(&mut outputs, &name, &addon.bytes, options)?;
     }
     write_file(&mut outputs, "release.json", facts.as_bytes(), options)?;
 
     progress.step(Step::Media);
+    let (boot_path, boot_file) = match options.mode {
+        Mode::System => (EntryName::fresh(FIRST_GENERATION).path(), &boot_file),
+        Mode::Recovery => (RECOVERY_PATH.to_owned(), &recovery_file),
+    };
     let disk = DiskContents {
-        boot_path: EntryName::fresh(FIRST_GENERATION).path(),
-        boot_file: &boot_file,
+        boot_path,
+        boot_file,
         efi_suffix,
         loader: &loader,
         facts: facts.as_bytes(),

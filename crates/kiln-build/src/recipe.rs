@@ -38,10 +38,16 @@ pub struct Recipe {
     pub codec: String,
     /// Kernel arguments behind Kiln's own.
     pub kernel_arguments: Vec<String>,
+    /// Kernel arguments that a machine may switch on, as `--addon` spells them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<String>,
     /// The set of modules in the initramfs.
     pub modules: String,
     /// Modules besides.
     pub extra_modules: Vec<String>,
+    /// The text of the layout that the first boot makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
     /// The image that brings stub and loader, if it is in a registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_files: Option<String>,
@@ -82,8 +88,10 @@ impl Recipe {
             name: options.name.clone(),
             codec: options.codec.to_string(),
             kernel_arguments: options.kernel_arguments.clone(),
+            addons: options.addons.iter().map(ToString::to_string).collect(),
             modules: options.modules.to_string(),
             extra_modules: options.extra_modules.clone(),
+            layout: options.layout.clone(),
             boot_files: options.boot_files.as_ref().filter(is_remote).map(ToString::to_string),
             users: options.users.iter().map(login).collect::<Result<_, Error>>()?,
         })
@@ -138,7 +146,13 @@ impl Recipe {
             };
         options.name.clone_from(&self.name);
         options.kernel_arguments.clone_from(&self.kernel_arguments);
+        options.addons = self
+            .addons
+            .iter()
+            .map(|text| text.parse().map_err(|error: Error| refuse("addons", error.to_string())))
+            .collect::<Result<_, _>>()?;
         options.extra_modules.clone_from(&self.extra_modules);
+        options.layout.clone_from(&self.layout);
         let user = |login: &Login| User {
             name: login.name.clone(),
             password: login.password_hash.clone(),
@@ -162,16 +176,19 @@ mod tests {
             reading: ReadOptions::default(),
             output: "out".into(),
             formats: Formats { raw: false, qcow2: false },
+            mode: crate::Mode::System,
             name: None,
             version: Some("7".into()),
             sequence: None,
             codec: "zstd:9".parse().unwrap(),
             kernel_arguments: vec!["quiet".into()],
+            addons: Vec::new(),
             slot_size: None,
             esp_size: 0,
             sector_size: 512,
             modules: ModuleSet::Virtio,
             extra_modules: vec!["hpsa".into()],
+            layout: None,
             boot_files: Some("docker://registry.example/boot:1".parse().unwrap()),
             runtime: None,
             users: vec![User {
@@ -221,9 +238,20 @@ mod tests {
         let mut again = options();
         again.users.clear();
         again.kernel_arguments.clear();
+        again.addons.push("a=b".parse().unwrap());
         again.codec = "none".parse().unwrap();
         read.apply(&mut again).unwrap();
         assert_eq!(Recipe::of(&again).unwrap(), recipe);
+
+        let addons =
+            BuildOptions { addons: vec!["serial=console=ttyS1".parse().unwrap()], ..options() };
+        Recipe::of(&addons).unwrap().apply(&mut again).unwrap();
+        assert_eq!(again.addons, addons.addons);
+
+        let cut =
+            BuildOptions { layout: Some("format = \"kiln.layout.v1\"\n".into()), ..options() };
+        Recipe::of(&cut).unwrap().apply(&mut again).unwrap();
+        assert_eq!(again.layout, cut.layout, "an upgrade would lose it");
 
         let local =
             BuildOptions { boot_files: Some("oci:/home/me/boot".parse().unwrap()), ..options() };

@@ -58,6 +58,30 @@ pub enum Error {
         /// The name that belongs there.
         expected: &'static str,
     },
+    /// A layout that cannot be read.
+    #[error("{place}: {reason}")]
+    Document {
+        /// `file:line:column`, from 1.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A partition that cannot stay on a disk that is installed to.
+    #[error("partition {number} ({name:?}) cannot be kept: {reason}")]
+    Keep {
+        /// Its number in the present table.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A partition that was to get its lasting type but has it.
+    #[error("partition {number} is not waiting for a file system")]
+    NotNew {
+        /// Its number.
+        number: u32,
+    },
     /// The image is larger than its slot.
     #[error("image of {image} bytes does not fit the slot of {slot} bytes")]
     SlotTooSmall {
@@ -144,6 +168,8 @@ impl Error {
                 "the disk carries another system's partitions; nothing was changed".into()
             }
             Self::SectorSize(_) => "use 512 or 4096".into(),
+            Self::Document { .. } => "docs/install.md shows a whole layout".into(),
+            Self::Keep { .. } => "keep other partitions, or save what is on it elsewhere".into(),
             _ => return None,
         })
     }

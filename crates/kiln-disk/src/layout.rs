@@ -9,6 +9,16 @@
 //! generators of a running system look for a partner partition with the hash tree, which Kiln
 //! appends to the root instead.
 
+mod document;
+mod extra;
+mod install;
+
+pub use document::{
+    ESP_PATH, ExtraPartition, FORMAT, FileSystem, Layout, MAXIMUM_LENGTH, ROOT_PATH, is_layout,
+};
+pub use extra::{EXTRA_NEW_TYPE, EXTRA_TYPE, FIRST_EXTRA, finish_extra, mounts, unformatted};
+pub use install::{InstallOptions, check_keep, install, least_length, only_kept};
+
 use crate::error::Error;
 use crate::gpt::format::FIRST_USABLE_BYTE;
 use crate::gpt::{Gpt, Guid, PartitionEntry};
@@ -105,6 +115,19 @@ pub struct BuildOptions {
 /// # Errors
 /// [`Error::SlotTooSmall`] if the image does not fit the slot, [`Error::SectorSize`].
 pub fn built_image(image_length: u64, options: &BuildOptions) -> Result<Gpt, Error> {
+    built(image_length, options, ROOT_A)
+}
+
+/// The table of an image that starts in recovery and puts the system onto its disk from there: ESP,
+/// and recovery in the place of slot A. The identity of the slot is that of recovery.
+///
+/// # Errors
+/// As [`built_image`].
+pub fn built_recovery_image(image_length: u64, options: &BuildOptions) -> Result<Gpt, Error> {
+    built(image_length, options, RECOVERY)
+}
+
+fn built(image_length: u64, options: &BuildOptions, root: Role) -> Result<Gpt, Error> {
     let slot = options.slot_length.map_or_else(|| default_slot_length(image_length), align);
     if image_length > slot {
         return Err(Error::SlotTooSmall { image: image_length, slot });
@@ -115,7 +138,7 @@ pub fn built_image(image_length: u64, options: &BuildOptions) -> Result<Gpt, Err
     let length = end.saturating_add(ALIGNMENT);
     let mut table = Gpt::empty(options.sector_size, length, options.disk_guid)?;
     place(&mut table, ESP, ALIGNMENT, esp, options.esp_guid);
-    place(&mut table, ROOT_A, ALIGNMENT.saturating_add(esp), slot, options.root_a_guid);
+    place(&mut table, root, ALIGNMENT.saturating_add(esp), slot, options.root_a_guid);
     table.check()?;
     Ok(table)
 }
@@ -167,19 +190,29 @@ pub fn stage(table: &Gpt) -> Result<Stage, Error> {
     }
     let missing = |role: Role| Error::MissingPartition { number: role.number, name: role.name };
     let has = |role: Role| table.partitions.contains_key(&role.number);
-    for role in [ESP, ROOT_A] {
-        if !has(role) {
-            return Err(missing(role));
-        }
+    if !has(ESP) {
+        return Err(missing(ESP));
+    }
+    // An image that starts in recovery has its root there and none in the slots.
+    let carries_root = has(ROOT_A) || is_recovery_image(table);
+    if !carries_root {
+        return Err(missing(ROOT_A));
     }
     match (has(ROOT_B), table.partitions.get(&STATE.number)) {
-        (false, None) if has(RECOVERY) => Err(missing(ROOT_B)),
+        (false, None) if has(RECOVERY) && has(ROOT_A) => Err(missing(ROOT_B)),
         (false, None) => Ok(Stage::Built),
         (true, Some(state)) if state.name == STATE_NEW_NAME => Ok(Stage::Unformatted),
         (true, Some(_)) => Ok(Stage::Complete),
         (false, Some(_)) => Err(missing(ROOT_B)),
         (true, None) => Err(missing(STATE)),
     }
+}
+
+/// Whether a table is that of [`built_recovery_image`], before the first boot completed it.
+#[must_use]
+pub fn is_recovery_image(table: &Gpt) -> bool {
+    let has = |role: Role| table.partitions.contains_key(&role.number);
+    has(RECOVERY) && ![ROOT_A, ROOT_B, STATE].into_iter().any(has)
 }
 
 /// Adds slot B, recovery and state to the table of a built image on a disk of `disk_length` bytes,
@@ -199,17 +232,35 @@ pub fn complete(
     image_length: u64,
     options: &CompleteOptions,
 ) -> Result<Gpt, Error> {
+    complete_by(table, disk_length, image_length, options, &Layout::default(), &mut || Guid::ZERO)
+}
+
+/// [`complete`] as a layout wants it: without recovery, with further partitions in front of state,
+/// which `identity` gives a random identity each. The ESP and slot A are as they were built.
+///
+/// # Errors
+/// As [`complete`].
+pub fn complete_by(
+    table: &Gpt,
+    disk_length: u64,
+    image_length: u64,
+    options: &CompleteOptions,
+    layout: &Layout,
+    identity: &mut dyn FnMut() -> Guid,
+) -> Result<Gpt, Error> {
     if stage(table)? != Stage::Built {
         return Ok(table.clone());
     }
     let mut new = resized(table, disk_length, options.disk_guid)?;
-    for (role, guid) in [(ESP, options.esp_guid), (ROOT_A, options.root_a_guid)] {
+    let root = if is_recovery_image(table) { RECOVERY } else { ROOT_A };
+    let root_guid = if root == ROOT_A { options.root_a_guid } else { options.recovery_guid };
+    for (role, guid) in [(ESP, options.esp_guid), (root, root_guid)] {
         if let Some(partition) = new.partitions.get_mut(&role.number) {
             partition.guid = guid;
         }
     }
     let sector = u64::from(new.sector_size);
-    let full = table.partitions.get(&ROOT_A.number).map_or(0, |slot| slot.length(new.sector_size));
+    let full = table.partitions.get(&root.number).map_or(0, |slot| slot.length(new.sector_size));
     let small = smallest_slot_length(image_length).min(full);
     if image_length > full {
         return Err(Error::SlotTooSmall { image: image_length, slot: full });
@@ -218,20 +269,39 @@ pub fn complete(
     let start = align(used.saturating_add(1).saturating_mul(sector));
     let end = (new.last_usable + 1).saturating_mul(sector) / ALIGNMENT * ALIGNMENT;
     let room = end.saturating_sub(start);
+    // Of the two slots and recovery one is there; an image that starts in recovery needs both others.
     let attempts = [(full, true), (small, true), (full, false), (small, false)];
+    let has_choice = root == ROOT_A;
+    let wants_recovery = options.recovery && layout.recovery;
+    let extras = layout.partitions.iter().map(|extra| align(extra.length));
+    let least = extras.fold(align(layout.state), u64::saturating_add);
     let fits = |(slot, recovery): &(u64, bool)| {
         let slots = slot.saturating_mul(1 + u64::from(*recovery));
-        (*recovery == options.recovery || !*recovery) && slots.saturating_add(MINIMUM_STATE) <= room
+        let allowed =
+            if has_choice { *recovery == wants_recovery || !*recovery } else { *recovery };
+        allowed && slots.saturating_add(least) <= room
     };
     let Some((slot, recovery)) = attempts.into_iter().find(fits) else {
-        let needed = start.saturating_add(small).saturating_add(MINIMUM_STATE + ALIGNMENT);
+        let slots = if has_choice { small } else { small.saturating_mul(2) };
+        let needed = [slots, least, ALIGNMENT].into_iter().fold(start, u64::saturating_add);
         return Err(Error::DiskTooSmall { needed, available: disk_length });
     };
     place(&mut new, ROOT_B, start, slot, options.root_b_guid);
     let mut next = start + slot;
     if recovery {
-        place(&mut new, RECOVERY, next, slot, options.recovery_guid);
+        let (role, guid) = match root {
+            RECOVERY => (ROOT_A, options.root_a_guid),
+            _ => (RECOVERY, options.recovery_guid),
+        };
+        place(&mut new, role, next, slot, guid);
         next += slot;
+    }
+    for (number, wanted) in (FIRST_EXTRA..).zip(&layout.partitions) {
+        let (entry, length) = (extra::entry(wanted, identity()), align(wanted.length));
+        let last_lba = ((next + length) / sector).saturating_sub(1);
+        let entry = PartitionEntry { first_lba: next / sector, last_lba, ..entry };
+        new.partitions.insert(number, entry);
+        next += length;
     }
     place(&mut new, STATE, next, end - next, options.state_guid);
     if let Some(state) = new.partitions.get_mut(&STATE.number) {
@@ -250,6 +320,19 @@ pub fn finish_state(table: &Gpt) -> Result<Gpt, Error> {
     let mut new = table.clone();
     let missing = Error::MissingPartition { number: STATE.number, name: STATE.name };
     new.partitions.get_mut(&STATE.number).ok_or(missing)?.name = STATE.name.into();
+    Ok(new)
+}
+
+/// Gives the state partition the name under which the next boot formats it, whatever it holds: only for
+/// somebody who asked for exactly that. [`finish_state`] takes it back.
+///
+/// # Errors
+/// [`Error::MissingPartition`], and what [`stage`] refuses.
+pub fn renew_state(table: &Gpt) -> Result<Gpt, Error> {
+    stage(table)?;
+    let mut new = table.clone();
+    let missing = Error::MissingPartition { number: STATE.number, name: STATE.name };
+    new.partitions.get_mut(&STATE.number).ok_or(missing)?.name = STATE_NEW_NAME.into();
     Ok(new)
 }
 
@@ -393,6 +476,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_boot_makes_what_the_layout_wants() {
+        let extra = ExtraPartition {
+            label: "data".into(),
+            length: GIB,
+            file_system: Some(FileSystem::Ext4),
+            mount: None,
+        };
+        let layout = Layout { recovery: false, partitions: vec![extra], ..Layout::default() };
+        let built = build(MIB, 512, None).unwrap();
+        let by = |disk: u64| {
+            complete_by(&built, disk, MIB, &options(true), &layout, &mut || Guid([17; 16]))
+        };
+        let table = by(20 * GIB).unwrap();
+        let expected = [(4, 3073, 2048), (5, 6145, 14334), (7, 5121, 1024)];
+        assert_eq!(&places(&table)[2..], expected);
+        assert_eq!(unformatted(&table), Some((7, "data")));
+        assert_eq!(table.partitions[&7].guid, Guid([17; 16]));
+        assert_eq!(stage(&table).unwrap(), Stage::Unformatted);
+        // Slot B shrinks to 2 MiB; the further partition and state do not.
+        assert!(by(4612 * MIB).is_ok());
+        assert!(
+            matches!(by(4611 * MIB), Err(Error::DiskTooSmall { needed, .. }) if needed == 4612 * MIB)
+        );
+    }
+
+    #[test]
     fn a_completed_table_is_never_completed_again() {
         let built = build(MIB, 512, None).unwrap();
         let first = complete(&built, 20 * GIB, MIB, &options(true)).unwrap();
@@ -407,6 +516,39 @@ mod tests {
         assert_eq!(places(&grown)[3], (5, 7169, 40 * 1024 - 7169 - 1));
         assert_eq!(grown.disk_guid, finished.disk_guid);
         assert!(finish_state(&built).is_err());
+    }
+
+    #[test]
+    fn an_image_that_starts_in_recovery_gets_both_slots() {
+        let options_of_build = BuildOptions {
+            sector_size: 512,
+            esp_length: 64 * MIB,
+            slot_length: Some(GIB),
+            disk_guid: Guid([1; 16]),
+            esp_guid: Guid([2; 16]),
+            root_a_guid: Guid([3; 16]),
+        };
+        let built = built_recovery_image(600 * MIB, &options_of_build).unwrap();
+        assert!(is_recovery_image(&built));
+        assert_eq!(built.partitions.keys().copied().collect::<Vec<_>>(), [2, 6]);
+        assert_eq!(stage(&built).unwrap(), Stage::Built);
+        // Recovery stays whatever was asked for: it is what runs.
+        for wanted in [true, false] {
+            let new = complete(&built, 20 * GIB, 600 * MIB, &options(wanted)).unwrap();
+            assert_eq!(stage(&new).unwrap(), Stage::Unformatted);
+            assert!(!is_recovery_image(&new));
+            let lengths: Vec<_> =
+                [3, 4, 6].map(|number| new.partitions[&number].length(512)).to_vec();
+            assert_eq!(lengths, [GIB; 3]);
+            assert_eq!(new.partitions[&6].first_lba, built.partitions[&6].first_lba);
+            assert_eq!(new.partitions[&6].guid, Guid([16; 16]));
+            assert_eq!(new.partitions[&3].guid, Guid([13; 16]));
+        }
+        let small = complete(&built, 3200 * MIB, 600 * MIB, &options(true)).unwrap();
+        assert_eq!(small.partitions[&3].length(512), 750 * MIB);
+        let error = complete(&built, 3000 * MIB, 600 * MIB, &options(true)).unwrap_err();
+        let Error::DiskTooSmall { needed, .. } = error else { panic!("{error}") };
+        assert!(complete(&built, needed, 600 * MIB, &options(true)).is_ok(), "{needed}");
     }
 
     #[test]

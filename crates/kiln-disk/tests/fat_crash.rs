@@ -146,6 +146,8 @@ fn every_crash_state_of_a_boot_file_change_is_old_or_new() {
             },
             Change::Replace { path: "EFI/BOOT/BOOTX64.EFI", bytes: &newer },
             Change::Remove { path: "EFI/Linux/kiln-00000001+0-3.efi" },
+            Change::MakeDirectory { path: "EFI/Linux/kiln-00000002.efi.extra.d" },
+            Change::RemoveDirectory { path: "EFI/Linux/kiln-00000002.efi.extra.d" },
         ];
         let mut device = start;
         for step in &changes {
@@ -203,6 +205,8 @@ fn what_cannot_be_changes_nothing() {
         (Change::Move { from: "EFI/a", to: "EFI/b" }, "taken"),
         (Change::Move { from: "EFI/none", to: "EFI/c" }, "none"),
         (Change::Remove { path: "EFI" }, "no file"),
+        (Change::RemoveDirectory { path: "EFI" }, "not empty"),
+        (Change::RemoveDirectory { path: "EFI/a" }, "no file"),
         (Change::Replace { path: "EFI/none", bytes: b"" }, "no file"),
         (Change::MakeDirectory { path: "EFI/a" }, "taken"),
     ];

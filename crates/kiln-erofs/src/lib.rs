@@ -22,4 +22,4 @@ pub use encoder::{Encoder, EncoderOptions};
 pub use error::Error;
 pub use profile::{Codec, LZ4HC_DEFAULT_LEVEL, Profile, ZSTD_DEFAULT_LEVEL};
 pub use reader::{DirectoryEntry, Extent, Extents, Image, Inode, Place, ReadAt, Walk, WalkEntry};
-pub use writer::{ImageFacts, ImageOptions, ValidatedTree, write_image};
+pub use writer::{ImageFacts, ImageOptions, ValidatedTree, image_length, write_image};

@@ -8,6 +8,7 @@
 //! `fuzz/corpus/`. Nothing here is shipped, and nothing here may touch the network, the clock or a
 //! file that has a name.
 
+mod accounts;
 mod boot;
 mod disk;
 mod erofs;
@@ -15,16 +16,21 @@ mod layers;
 mod memory;
 mod oci;
 mod repair;
+mod signature;
 mod sparse;
 mod text;
+mod travel;
 
+pub use accounts::accounts;
 pub use boot::{kernel_image, module_file, module_index, uki};
 pub use disk::{fat, gpt, qcow2};
 pub use erofs::{erofs_image, root_image};
 pub use layers::layer_merge;
 pub use oci::{docker_image, image_archive, oci_image, registry_text, source_name};
+pub use signature::signature;
 pub use sparse::SparseDisk;
 pub use text::{boot_manifest, command_line, entry_name, os_release, release};
+pub use travel::{ledger, release_boot, release_index, release_manifest, release_table};
 
 /// A target: its name, which is that of its function, of its corpus folder and of its program.
 ///
@@ -34,6 +40,7 @@ pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets, sorted by name.
 pub const TARGETS: &[Target] = &[
+    ("accounts", accounts),
     ("boot_manifest", boot_manifest),
     ("command_line", command_line),
     ("docker_image", docker_image),
@@ -44,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     ("image_archive", image_archive),
     ("kernel_image", kernel_image),
     ("layer_merge", layer_merge),
+    ("ledger", ledger),
     ("module_file", module_file),
     ("module_index", module_index),
     ("oci_image", oci_image),
@@ -51,7 +59,12 @@ pub const TARGETS: &[Target] = &[
     ("qcow2", qcow2),
     ("registry_text", registry_text),
     ("release", release),
+    ("release_boot", release_boot),
+    ("release_index", release_index),
+    ("release_manifest", release_manifest),
+    ("release_table", release_table),
     ("root_image", root_image),
+    ("signature", signature),
     ("source_name", source_name),
     ("uki", uki),
 ];

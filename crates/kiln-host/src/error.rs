@@ -36,6 +36,14 @@ pub enum Error {
         /// What to do next.
         hint: String,
     },
+    /// A policy or key says nothing that could be kept to.
+    #[error("the policy {} cannot be used: {reason}", path.display())]
+    Policy {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The ESP is mounted, so changing it underneath would lose what the kernel holds of it.
     #[error("the ESP {node} is mounted")]
     Mounted {
@@ -50,6 +58,9 @@ pub enum Error {
         /// Why.
         source: kiln_disk::Error,
     },
+    /// A layout that cannot be read: file, line and column.
+    #[error(transparent)]
+    Layout(kiln_disk::Error),
     /// Reading or writing a device failed.
     #[error("cannot {action} {device}")]
     Device {
@@ -70,6 +81,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A disk that was installed to does not give back what was written; nothing on it can start.
+    #[error("{device} does not hold what was written: {reason}")]
+    Damaged {
+        /// The disk.
+        device: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The image could not be fetched or turned into a release.
     #[error(transparent)]
     Build(#[from] kiln_build::Error),
@@ -79,6 +98,9 @@ pub enum Error {
     /// The release's facts.
     #[error(transparent)]
     Release(#[from] kiln_release::Error),
+    /// `/etc` of a release, or the machine's identity.
+    #[error(transparent)]
+    Etc(#[from] kiln_etc::Error),
     /// A program of the system, such as `systemctl`.
     #[error("{program} failed: {reason}")]
     Program {
@@ -125,13 +147,22 @@ impl Error {
                     .to_owned()
             }
             Self::Refused { hint, .. } => hint.clone(),
+            Self::Policy { .. } => {
+                "correct it as docs/signing.md writes it; nothing is fetched until \
+                                    then"
+                    .to_owned()
+            }
             Self::Mounted { .. } => "unmount it (`umount /efi` or /boot) and try again".to_owned(),
-            Self::Disk { source, .. } => return source.hint(),
+            Self::Disk { source, .. } | Self::Layout(source) => return source.hint(),
             Self::Slot { .. } => {
                 "the running system is not affected; try again, and if it happens twice the disk \
                  is failing"
                     .to_owned()
             }
+            Self::Damaged { .. } => {
+                "try again, and if it happens twice the disk is failing".to_owned()
+            }
+            Self::Etc(error) => return error.hint(),
             Self::Build(error) => return error.hint(),
             Self::Registry(error) => return error.hint(),
             Self::Release(error) => return error.hint(),

@@ -3,18 +3,34 @@
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use kiln_boot::entry::FOLDER;
-use kiln_disk::fat::Fat;
+use kiln_boot::arguments::ADDON_SUFFIX;
+use kiln_boot::entry::{EntryName, FOLDER};
+use kiln_build::AddonFile;
 use kiln_disk::fat::update::{Change, Volume};
-use kiln_disk::{BlockDevice as _, FileDevice, apply};
+use kiln_disk::fat::{Entry as FatEntry, Fat};
+use kiln_disk::{BlockDevice, FileDevice, apply};
 
 use crate::Error;
 
-/// An ESP that nobody has mounted.
+/// Largest addon that is read, in bytes.
+const MAXIMUM_ADDON: u32 = 1 << 20;
+
+/// The content of a file on the ESP at `node`, for those who only look.
+///
+/// # Errors
+/// [`Error::Device`]; [`Error::Disk`] if there is none or it is longer than `maximum` bytes.
+pub fn read(node: &str, path: &str, maximum: u32) -> Result<Vec<u8>, Error> {
+    let file = File::open(node).map_err(Error::device("open", node))?;
+    let device = FileDevice::new(file, 512).map_err(Error::device("open", node))?;
+    let fat = Fat::open(&device, 0, device.length()).map_err(Error::disk(node))?;
+    fat.read(path, maximum).map_err(Error::disk(node))
+}
+
+/// An ESP that nobody has mounted; in tests on a device of another kind.
 #[derive(Debug)]
-pub struct SystemPartitionDevice {
+pub struct SystemPartitionDevice<Device = FileDevice> {
     node: String,
-    device: FileDevice,
+    device: Device,
 }
 
 impl SystemPartitionDevice {
@@ -31,6 +47,17 @@ impl SystemPartitionDevice {
             _ => Error::device("open", node)(source),
         })?;
         let device = FileDevice::new(file, sector_size).map_err(Error::device("open", node))?;
+        Self::on(device, node)
+    }
+}
+
+impl<Device: BlockDevice> SystemPartitionDevice<Device> {
+    /// Uses an ESP that fills a device, which messages call `node`, and ends a change that a power cut
+    /// interrupted.
+    ///
+    /// # Errors
+    /// [`Error::Device`], [`Error::Disk`] for damage.
+    pub fn on(device: Device, node: &str) -> Result<Self, Error> {
         let mut partition = Self { node: node.to_owned(), device };
         let volume = partition.volume()?;
         let repair = volume.repair(FOLDER).map_err(Error::disk(node))?;
@@ -66,6 +93,63 @@ impl SystemPartitionDevice {
         self.change(&Change::Add { path, bytes })
     }
 
+    /// Lays the addons of a generation where systemd's stub looks for them.
+    ///
+    /// # Errors
+    /// As [`SystemPartitionDevice::change`].
+    pub fn put_addons(&mut self, generation: u32, addons: &[AddonFile]) -> Result<(), Error> {
+        let folder = EntryName::addon_folder(generation);
+        for addon in addons {
+            self.put(&format!("{folder}/{}{ADDON_SUFFIX}", addon.facts.name), &addon.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a generation the addons of another.
+    ///
+    /// # Errors
+    /// As [`SystemPartitionDevice::change`], and [`Error::Disk`] for one that is too long.
+    pub fn copy_addons(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        let (old, new) = (EntryName::addon_folder(from), EntryName::addon_folder(to));
+        for path in self.below(&old)? {
+            let file = path.rsplit('/').next().unwrap_or_default();
+            let bytes = self.read(&path, MAXIMUM_ADDON)?;
+            self.put(&format!("{new}/{file}"), &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the addons of all generations but these.
+    ///
+    /// # Errors
+    /// As [`SystemPartitionDevice::change`].
+    pub fn remove_addons_except(&mut self, kept: &[u32]) -> Result<(), Error> {
+        let folders = self.list()?.into_iter().filter(|entry| entry.directory);
+        let is_over = |path: &String| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let generation = EntryName::of_addon_folder(name);
+            let is_listed = path.len() == FOLDER.len() + 1 + name.len();
+            is_listed && generation.is_some_and(|generation| !kept.contains(&generation))
+        };
+        for folder in folders.map(|entry| entry.path).filter(is_over).collect::<Vec<_>>() {
+            for path in self.below(&folder)? {
+                self.remove(&path)?;
+            }
+            self.change(&Change::RemoveDirectory { path: &folder })?;
+        }
+        Ok(())
+    }
+
+    /// Files right in a folder; none if there is no such folder.
+    fn below(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let prefix = format!("{}/", folder.to_ascii_lowercase());
+        let is_inside = |path: &String| {
+            path.to_ascii_lowercase().strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'))
+        };
+        let files = self.list()?.into_iter().filter(|entry| !entry.directory);
+        Ok(files.map(|entry| entry.path).filter(is_inside).collect())
+    }
+
     /// Removes a file if it is there.
     ///
     /// # Errors
@@ -92,11 +176,14 @@ impl SystemPartitionDevice {
         Ok(self.volume()?.free_bytes())
     }
 
-    fn has(&self, path: &str) -> Result<bool, Error> {
+    fn list(&self) -> Result<Vec<FatEntry>, Error> {
         let failed = || Error::disk(&self.node);
         let fat = Fat::open(&self.device, 0, self.device.length()).map_err(failed())?;
-        let list = fat.list().map_err(failed())?;
-        Ok(list.iter().any(|entry| entry.path.eq_ignore_ascii_case(path)))
+        fat.list().map_err(failed())
+    }
+
+    fn has(&self, path: &str) -> Result<bool, Error> {
+        Ok(self.list()?.iter().any(|entry| entry.path.eq_ignore_ascii_case(path)))
     }
 
     fn volume(&self) -> Result<Volume<'_>, Error> {

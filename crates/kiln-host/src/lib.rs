@@ -8,14 +8,19 @@
 //! ESP before everything was checked. Doing this by mounting the ESP and renaming files was
 //! dropped: vfat orders no write.
 
+pub mod debug;
 mod error;
 pub mod esp;
+pub mod etc;
 pub mod execute;
 pub mod health;
+pub mod install;
 pub mod ledger;
 pub mod machine;
 pub mod motd;
+pub mod one_shot;
 pub mod plan;
+pub mod policy;
 pub mod report;
 pub mod system;
 

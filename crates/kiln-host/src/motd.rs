@@ -36,6 +36,13 @@ pub fn text(machine: &Machine, is_blessed: bool) -> String {
         booted.generation.map_or_else(String::new, |number| format!(", generation {number}"));
     let proved = if is_blessed || booted.is_recovery { "" } else { ", not yet proved" };
     line(&mut text, &format!("Kiln: {name}{generation} in slot {}{proved}.", booted.slot));
+    if booted.is_recovery {
+        line(&mut text, "What is changed here is gone after a restart, unless it is in /state.");
+        if !machine.has_state {
+            line(&mut text, "The state is damaged and not mounted; `kiln reset` can give it up.");
+        }
+        line(&mut text, "`kiln upgrade REF` or `kiln recovery install` brings a system back.");
+    }
     if let Some(next) = machine.next_entry().map(|entry| entry.name.generation)
         && booted.generation.is_some_and(|generation| generation != next)
     {
@@ -100,6 +107,19 @@ mod tests {
         assert!(text(&machine, false).contains("slot B, not yet proved."));
         machine.entries.insert(0, entry(3, 3, Some(Slot::A), false));
         assert!(text(&machine, true).contains("\nGeneration 3 starts at the next boot.\n"));
+    }
+
+    #[test]
+    fn in_recovery_it_says_what_to_do() {
+        let mut machine = machine();
+        machine.booted.is_recovery = true;
+        machine.booted.slot = Slot::Recovery;
+        machine.booted.generation = None;
+        let said = text(&machine, true);
+        assert!(said.starts_with("Kiln: recovery in slot recovery.\nWhat is changed"), "{said}");
+        assert!(said.contains("kiln recovery install") && !said.contains("damaged"), "{said}");
+        machine.has_state = false;
+        assert!(text(&machine, true).contains("The state is damaged"));
     }
 
     #[test]

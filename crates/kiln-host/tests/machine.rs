@@ -80,6 +80,7 @@ fn release(root: &RootArgument, sequence: u64) -> Release {
         boot_files: Vec::new(),
         source: Source { kind: "oci".into(), manifest_digest: None },
         packages: Vec::new(),
+        addons: Vec::new(),
         minimum_agent: "0.1.0".into(),
     }
 }
@@ -182,6 +183,7 @@ impl Bench {
             reference: None,
             digest: None,
             verification: Verification::Unverified,
+            arguments: None,
             events: vec![Event { time: 1, state, failure: None }],
         }
     }
@@ -385,3 +387,6 @@ fn the_esp_takes_files_in_new_folders_and_replaces_them() {
     let missing = PathBuf::from(bench.paths.node("/dev/none"));
     assert!(SystemPartitionDevice::open(missing.to_str().unwrap(), 512).is_err());
 }
+
+#[path = "machine/kargs.rs"]
+mod kargs;

@@ -45,7 +45,18 @@ pub fn blame(error: &Error) -> Blame {
         Error::System(kiln_sys::Error::Call { subject, source, .. }) => {
             by_subject(subject, source.raw_os_error())
         }
-        Error::System(_) => Blame::Entry,
+        // A newer release may know the newer state; what another root says may be right.
+        Error::System(_)
+        | Error::Etc(kiln_etc::Error::Newer { .. } | kiln_etc::Error::Setting { .. }) => {
+            Blame::Entry
+        }
+        Error::Etc(kiln_etc::Error::File { path, source, .. }) => {
+            by_subject(&path.to_string_lossy(), source.raw_os_error())
+        }
+        Error::Etc(kiln_etc::Error::System(kiln_sys::Error::Call { subject, source, .. })) => {
+            by_subject(subject, source.raw_os_error())
+        }
+        Error::Etc(_) => Blame::Machine,
     }
 }
 
@@ -92,6 +103,11 @@ mod tests {
     use super::*;
     use std::io;
 
+    fn failed_etc(path: &str, number: i32) -> kiln_etc::Error {
+        let source = io::Error::from_raw_os_error(number);
+        kiln_etc::Error::File { action: "read", path: path.into(), source }
+    }
+
     fn failed_file(path: &str, number: i32) -> Error {
         let source = io::Error::from_raw_os_error(number);
         Error::File { action: "read", path: path.into(), source }
@@ -127,6 +143,13 @@ mod tests {
             (failed_file("/sysroot/state/identity/machine-id", 5), Blame::Machine),
             (failed_file("/sysroot/etc/machine-id", 28), Blame::Machine),
             (failed_file("/dev/vda", 5), Blame::Machine),
+            (Error::Etc(kiln_etc::Error::Newer { found: 3, known: 2 }), Blame::Entry),
+            (
+                Error::Etc(kiln_etc::Error::Format { path: "/state/kiln/format".into() }),
+                Blame::Machine,
+            ),
+            (Error::Etc(failed_etc("/sysroot/state/etc/0123", 28)), Blame::Machine),
+            (Error::Etc(failed_etc("/sysroot/etc/passwd", 5)), Blame::Entry),
             (failed_call("/usr/lib/systemd/systemd", 5), Blame::Entry),
             (failed_call("/sysroot/etc", 19), Blame::Entry),
             (failed_call("/dev/vda", 5), Blame::Machine),

@@ -1,16 +1,17 @@
 //! The order of a boot, from the kernel's start to systemd's.
 
-use crate::cmdline::{CommandLine, Mode};
+use crate::cmdline::{CommandLine, Mode, StateMode};
 use crate::console::{note, note_time};
 use crate::devices::Devices;
+use crate::disks::Disk;
 use crate::error::file;
-use crate::modules::{self, Modules};
+use crate::modules::{self, Background, Modules};
 use crate::own::{self, OwnEntry, Variables};
 use crate::remember::Origin;
 use crate::root::SYSROOT;
 use crate::{
-    Error, deadline, disks, early, failure, handover, identity, overlay, readahead, root, state,
-    watchdog,
+    Error, deadline, disks, early, failure, handover, identity, overlay, readahead, recovery,
+    reset, root, state, watchdog,
 };
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -45,40 +46,99 @@ fn boot() -> Result<Infallible, Error> {
     early::mount_kernel_file_systems()?;
     let text = fs::read("/proc/cmdline").map_err(file("read", "/proc/cmdline"))?;
     let line = CommandLine::parse(&String::from_utf8_lossy(&text))?;
-    let modules = Modules::open(Path::new("/"))?;
+    let mut modules = Modules::open(Path::new("/"))?;
     let always = modules::load_always_beside(modules.clone());
-    let mut devices = Devices::open(modules)?;
+    let mut devices = Devices::open(modules.clone())?;
     early::mount_variables(&mut devices);
 
-    let mut disk = disks::find(&mut devices)?;
-    disks::announce(&disk);
+    let found = disks::find(&mut devices)?;
+    let is_certain = found.is_certain;
+    disks::announce(&found.disk);
     let own = own_entry();
     let generation = own.as_ref().and_then(OwnEntry::generation);
-    failure::know(&disk, Origin { generation, root: line.root });
-    if let Err(error) = disk.tell_kernel() {
+    let know = |disk: &Disk| {
+        // Recovery's boot file has no number, and its root may be that of a good system: no failure
+        // here may mark that one.
+        if line.mode == Mode::System {
+            failure::know(disk, Origin { generation, root: line.root });
+        }
+    };
+    if is_certain {
+        know(&found.disk);
+    }
+    if let Err(error) = found.disk.tell_kernel() {
         // Without partitions of the kernel the root can still be reached through a loop device.
         note(&error.sentence());
     }
+    let confirmation = disks::confirm_beside(devices, modules.clone(), &found)?;
     always.wait();
-    let partition = root::mount_verified(&disk, &line, &mut devices)?;
-    note_time(&format!("root verified on {partition} at"));
+    let mut disk = found.disk;
     let sysroot = Path::new(SYSROOT);
-    let program = handover::choose(sysroot, line.init.as_deref())?;
+    let prepared = prepare_root(&disk, &line, &mut modules, sysroot);
+    // From here on the disk is ours for certain, and may be written to.
+    let mut devices = confirmation.wait()?;
+    if !is_certain {
+        know(&disk);
+    }
+    let Prepared { partition, program, late } = prepared?;
     if line.init.is_none() {
         watchdog::arm(&mut devices);
     }
-
-    readahead::start(sysroot, &program);
-    modules::load_late(sysroot)?;
-    state::mount_state(&mut disk, &line)?;
-    state::forget_failure();
-    overlay::mount_writable(sysroot, &line.root.root)?;
+    late.wait();
+    let has_state = mount_everything_writable(&mut disk, &line, sysroot)?;
     identity::establish(sysroot)?;
     note_time("state mounted at");
-    write_facts(&line, &disk.node, &partition, own.as_ref())?;
+    write_facts(&line, &disk.node, &partition, has_state, own.as_ref())?;
     deadline::start(&line, own.as_ref(), &disk);
     drop((devices, disk));
     handover::leave(&program)
+}
+
+/// A proved root, and what was begun with it.
+struct Prepared {
+    partition: String,
+    program: String,
+    late: Background,
+}
+
+/// Proves and mounts the root and begins to use it. Nothing here writes to the disk.
+fn prepare_root(
+    disk: &Disk,
+    line: &CommandLine,
+    modules: &mut Modules,
+    sysroot: &Path,
+) -> Result<Prepared, Error> {
+    let partition = root::mount_verified(disk, line, modules)?;
+    note_time(&format!("root verified on {partition} at"));
+    let program = handover::choose(sysroot, line.init.as_deref())?;
+    let late = modules::load_late_beside(sysroot)?;
+    readahead::start(sysroot, &program);
+    Ok(Prepared { partition, program, late })
+}
+
+/// State and what lies over the root, as the mode wants it; whether state is the disk's and lasts.
+fn mount_everything_writable(
+    disk: &mut Disk,
+    line: &CommandLine,
+    sysroot: &Path,
+) -> Result<bool, Error> {
+    let state = state::mount_point();
+    let reset = || reset::carry_out(&state, &mut || Ok(()));
+    if line.mode == Mode::Recovery {
+        recovery::announce();
+        let has_state = recovery::mount_state(disk, line)?;
+        // Half of a reset is for the next boot to go on with; recovery uses nothing of it.
+        if has_state && let Err(error) = reset() {
+            note(&error.sentence());
+        }
+        recovery::mount_writable(sysroot, &line.root.root)?;
+        return Ok(has_state);
+    }
+    state::mount_state(disk, line)?;
+    reset()?;
+    state::forget_failure();
+    overlay::mount_writable(sysroot, &line.root.root, line.etc)?;
+    Ok(line.state == StateMode::Disk)
 }
 
 /// What loader and stub say about the boot file that runs.
@@ -99,6 +159,7 @@ fn write_facts(
     line: &CommandLine,
     disk: &str,
     partition: &str,
+    has_state: bool,
     own: Option<&OwnEntry>,
 ) -> Result<(), Error> {
     let mode = match line.mode {
@@ -106,7 +167,9 @@ fn write_facts(
         Mode::Recovery => "recovery",
     };
     let root = line.root.root;
+    let state = if has_state { "disk" } else { "memory" };
     let mut text = format!("root={root}\nmode={mode}\ndisk={disk}\npartition={partition}\n");
+    text.push_str(&format!("state={state}\n"));
     if let Some(OwnEntry { path, counted }) = own {
         let counted = if *counted { "yes" } else { "no" };
         text.push_str(&format!("entry={path}\ncounted={counted}\n"));

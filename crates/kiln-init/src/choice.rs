@@ -99,14 +99,41 @@ fn only(disks: &[Candidate<'_>], fits: impl Fn(&Gpt) -> bool) -> Result<Option<u
     }
 }
 
+/// Confirms a disk that was taken before all others were seen: `found` is what [`boot_disk`] chose
+/// among all of them. Until then nothing may have been written: the root is proved by its hash
+/// wherever it comes from, but state is only this machine's own.
+///
+/// # Errors
+/// [`Error::TwoBootDisks`] if the choice fell on another disk, which the first one hid.
+pub fn confirm(first: &str, found: Option<&str>) -> Result<(), Error> {
+    match found {
+        Some(second) if second != first => {
+            Err(Error::TwoBootDisks { first: first.to_owned(), second: second.to_owned() })
+        }
+        // A disk that does not answer any more fails with the first read, under its own name.
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Numbers of the partitions that may hold the root, in the order in which to try them.
 #[must_use]
 pub fn root_partitions(table: &Gpt, mode: Mode) -> Vec<u32> {
     let roles: &[Role] = match mode {
-        Mode::System => &[ROOT_A, ROOT_B],
+        Mode::System => &[ROOT_A, ROOT_B, RECOVERY],
         Mode::Recovery => &[RECOVERY, ROOT_A, ROOT_B],
     };
     roles.iter().filter_map(|&role| find(table, role)).collect()
+}
+
+/// Whether a partition may be tried. `has_failed` says that one before it had the wanted hash and
+/// could not be used.
+///
+/// A system's boot file must not run from recovery by itself: recovery would be in use, and a slot
+/// that was overwritten would go unnoticed. But the copy there is the best there is when the slot has
+/// what is wanted and the disk does not give it.
+#[must_use]
+pub fn may_try(mode: Mode, number: u32, has_failed: bool) -> bool {
+    mode == Mode::Recovery || number != RECOVERY.number || has_failed
 }
 
 /// Whether the top hash block of the image at byte `offset` is that of the wanted root. What does
@@ -211,17 +238,44 @@ mod tests {
     }
 
     #[test]
+    fn the_first_disk_stands_only_if_it_is_the_choice_among_all() {
+        assert!(confirm("/dev/vda", Some("/dev/vda")).is_ok());
+        assert!(confirm("/dev/vda", None).is_ok());
+        let error = confirm("/dev/vda", Some("/dev/sda")).unwrap_err();
+        assert!(matches!(&error, Error::TwoBootDisks { first, second }
+            if first == "/dev/vda" && second == "/dev/sda"));
+    }
+
+    #[test]
     fn candidates_follow_the_mode_and_need_name_and_type() {
         let full = table(&[(ROOT_A, 1), (ROOT_B, 2), (RECOVERY, 3)]);
-        assert_eq!(root_partitions(&full, Mode::System), [ROOT_A.number, ROOT_B.number]);
+        let system = [ROOT_A.number, ROOT_B.number, RECOVERY.number];
+        assert_eq!(root_partitions(&full, Mode::System), system);
         let recovery = [RECOVERY.number, ROOT_A.number, ROOT_B.number];
         assert_eq!(root_partitions(&full, Mode::Recovery), recovery);
         let mut wrong = full.clone();
         if let Some(slot) = wrong.partitions.get_mut(&ROOT_A.number) {
             slot.type_guid = ESP.type_guid;
         }
-        assert_eq!(root_partitions(&wrong, Mode::System), [ROOT_B.number]);
+        assert_eq!(root_partitions(&wrong, Mode::System), [ROOT_B.number, RECOVERY.number]);
         assert!(root_partitions(&table(&[(ESP, 1)]), Mode::Recovery).is_empty());
+    }
+
+    #[test]
+    fn a_system_runs_from_recovery_only_after_its_own_slot_failed() {
+        let [a, b, recovery] = [ROOT_A, ROOT_B, RECOVERY].map(|role| role.number);
+        for (mode, number, has_failed, expected) in [
+            (Mode::System, a, false, true),
+            (Mode::System, b, true, true),
+            (Mode::System, recovery, false, false),
+            (Mode::System, recovery, true, true),
+            (Mode::Recovery, recovery, false, true),
+            (Mode::Recovery, a, false, true),
+            (Mode::Recovery, b, true, true),
+        ] {
+            let found = may_try(mode, number, has_failed);
+            assert_eq!(found, expected, "{mode:?} {number} {has_failed}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! because a boot loader may append arguments that nobody signed.
 
 use crate::Error;
+use kiln_etc::EtcMode;
 use kiln_verity::RootArgument;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const DEADLINE_MAXIMUM: u64 = 86_400;
 /// Which partitions are looked at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The two slots.
+    /// The two slots; recovery only if one of them fails with the very root that is wanted.
     System,
     /// The recovery partition, then the slots.
     Recovery,
@@ -40,6 +41,8 @@ pub struct CommandLine {
     pub mode: Mode,
     /// Where written files go (`kiln.state=`).
     pub state: StateMode,
+    /// Whether changes of `/etc` are kept (`kiln.etc=`); `None` leaves it to the root.
+    pub etc: Option<EtcMode>,
     /// How long after the kernel's start a counted boot must be blessed (`kiln.deadline=`, in
     /// seconds); `None` for 0: for ever.
     pub deadline: Option<Duration>,
@@ -52,11 +55,11 @@ impl CommandLine {
     ///
     /// # Errors
     /// [`Error::CommandLine`] unless there is exactly one valid `kiln.root`, and for unknown values
-    /// of `kiln.mode`, `kiln.state` and `kiln.deadline`, which could otherwise be misspelt unnoticed.
+    /// of `kiln.mode`, `kiln.state`, `kiln.etc` and `kiln.deadline`, which could otherwise be misspelt unnoticed.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::CommandLine(reason.to_owned());
         let (mut root, mut mode, mut state, mut init) = (None, Mode::System, StateMode::Disk, None);
-        let mut deadline = Some(DEADLINE);
+        let (mut deadline, mut etc) = (Some(DEADLINE), None);
         for word in words(text) {
             let Some((key, value)) = word.split_once('=') else {
                 // Behind a lone `--` everything belongs to the next first process.
@@ -85,6 +88,10 @@ impl CommandLine {
                         _ => return Err(refuse("kiln.state is neither disk nor none")),
                     }
                 }
+                "kiln.etc" => {
+                    let refused = || refuse("kiln.etc is neither persistent nor ephemeral");
+                    etc = Some(EtcMode::parse(value).ok_or_else(refused)?);
+                }
                 "kiln.deadline" => {
                     deadline = parse_deadline(value).ok_or_else(|| {
                         refuse("kiln.deadline is no number of seconds up to 86400")
@@ -95,7 +102,7 @@ impl CommandLine {
             }
         }
         let root = root.ok_or_else(|| refuse("kiln.root is missing"))?;
-        Ok(Self { root, mode, state, deadline, init })
+        Ok(Self { root, mode, state, etc, deadline, init })
     }
 }
 
@@ -183,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn the_line_may_say_whether_etc_is_kept() {
+        for (text, expected) in [
+            ("", None),
+            ("kiln.etc=ephemeral", Some(EtcMode::Ephemeral)),
+            ("kiln.etc=ephemeral kiln.etc=persistent", Some(EtcMode::Persistent)),
+        ] {
+            let line = CommandLine::parse(&format!("{} {text}", root())).unwrap();
+            assert_eq!(line.etc, expected, "{text}");
+        }
+    }
+
+    #[test]
     fn what_could_boot_the_wrong_thing_is_refused() {
         let root = root();
         let cases = [
@@ -193,6 +212,7 @@ mod tests {
             ("kiln.root=abc".to_owned(), "abc"),
             (format!("{root} kiln.mode=sytem"), "kiln.mode"),
             (format!("{root} kiln.state=ram"), "kiln.state"),
+            (format!("{root} kiln.etc=ephemral"), "kiln.etc"),
         ];
         for (text, reason) in cases {
             let error = CommandLine::parse(&text).unwrap_err().to_string();

@@ -1,11 +1,12 @@
 //! Disks as the kernel shows them, their tables, and the nodes of their partitions.
 
 use crate::Error;
-use crate::choice::{Candidate, Search, boot_disk, loader_partition, search};
+use crate::choice::{Candidate, Search, boot_disk, confirm, loader_partition, search};
 use crate::console::note;
 use crate::devices::Devices;
 use crate::error::file;
 use crate::kernel_table::{Change, changes};
+use crate::modules::Modules;
 use crate::remember::Place;
 use kiln_disk::gpt::{self, Located};
 use kiln_disk::layout::ESP;
@@ -13,6 +14,7 @@ use kiln_disk::{BlockDevice, FileDevice, Gpt, Guid};
 use kiln_sys::block::{self, Extent};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long disks may take to appear. Slow RAID controllers need about 20 s.
@@ -42,20 +44,30 @@ pub struct Disk {
     pub located: Located,
 }
 
-/// Waits for the boot disk.
+/// A boot disk, and whether all others were seen.
+#[derive(Debug)]
+pub struct Found {
+    /// The disk.
+    pub disk: Disk,
+    /// False if this is only the first that may be it: nothing may be written to it before
+    /// [`confirm_beside`] has said that it is the only one.
+    pub is_certain: bool,
+}
+
+/// Waits for the boot disk. Where the loader has not named it, the first disk of ours is given, so
+/// that its root can be proved while the others are still looked for.
 ///
 /// # Errors
 /// [`Error::NoBootDisk`] after 30 s, [`Error::TwoBootDisks`].
-pub fn find(devices: &mut Devices) -> Result<Disk, Error> {
+pub fn find(devices: &mut Devices) -> Result<Found, Error> {
     let loader = fs::read(LOADER_VARIABLE).ok().and_then(|bytes| loader_partition(&bytes));
     let start = Instant::now();
     let deadline = start + PATIENCE;
     let mut settled = false;
     loop {
-        if loader.is_some()
-            && let Some(disk) = look(loader, false)?
-        {
-            return Ok(disk);
+        // Without the loader's word any disk of ours does, but only as the first of them.
+        if let Some(disk) = look(loader, false)? {
+            return Ok(Found { disk, is_certain: loader.is_some() });
         }
         let last_resort = start.elapsed() >= LOADER_PATIENCE;
         match search(loader.is_some(), devices.is_waiting(), settled, last_resort) {
@@ -70,7 +82,7 @@ pub fn find(devices: &mut Devices) -> Result<Disk, Error> {
             }
             Search::Choose => {
                 if let Some(disk) = look(loader, true)? {
-                    return Ok(disk);
+                    return Ok(Found { disk, is_certain: true });
                 }
                 settled = false;
             }
@@ -83,6 +95,63 @@ pub fn find(devices: &mut Devices) -> Result<Disk, Error> {
         }
         devices.wait(deadline)?;
     }
+}
+
+/// Whether all other disks were seen, and the devices that they were looked for among.
+pub(crate) enum Confirmation {
+    Known(Devices),
+    Running(JoinHandle<Result<Devices, Error>>),
+}
+
+/// Goes on looking for disks beside the caller, who meanwhile reads from the first one.
+///
+/// # Errors
+/// Without a thread those of [`Confirmation::wait`].
+pub(crate) fn confirm_beside(
+    devices: Devices,
+    modules: Modules,
+    found: &Found,
+) -> Result<Confirmation, Error> {
+    if found.is_certain {
+        return Ok(Confirmation::Known(devices));
+    }
+    let first = found.disk.node.clone();
+    match thread::Builder::new().spawn(move || see_all(devices, &first)) {
+        Ok(thread) => Ok(Confirmation::Running(thread)),
+        // The devices went with the thread; what is loaded already is not loaded again.
+        Err(_) => see_all(Devices::open(modules)?, &found.disk.node).map(Confirmation::Known),
+    }
+}
+
+impl Confirmation {
+    /// Returns when the disk is known to be the only one.
+    ///
+    /// # Errors
+    /// [`Error::TwoBootDisks`]; the kernel's listener failed.
+    pub(crate) fn wait(self) -> Result<Devices, Error> {
+        match self {
+            Self::Known(devices) => Ok(devices),
+            Self::Running(thread) => thread.join().unwrap_or_else(|_| {
+                // A panic never gets here: it ends the boot.
+                Err(file("look at", CLASS)(std::io::Error::other("the search for disks ended")))
+            }),
+        }
+    }
+}
+
+fn see_all(mut devices: Devices, first: &str) -> Result<Devices, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut settled = false;
+    loop {
+        match search(false, devices.is_waiting(), settled, false) {
+            Search::Load => settled = !devices.load_next()? && settled,
+            Search::Settle => settled = devices.settle(deadline)?,
+            Search::Choose | Search::Wait => break,
+        }
+    }
+    let found = look(None, true)?;
+    confirm(first, found.as_ref().map(|disk| disk.node.as_str()))?;
+    Ok(devices)
 }
 
 fn look(loader: Option<Guid>, last_resort: bool) -> Result<Option<Disk>, Error> {

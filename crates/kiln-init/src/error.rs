@@ -15,6 +15,9 @@ pub enum Error {
     /// A system call failed.
     #[error(transparent)]
     System(#[from] kiln_sys::Error),
+    /// `/etc` or the format of the state.
+    #[error(transparent)]
+    Etc(#[from] kiln_etc::Error),
     /// A file or folder could not be used.
     #[error("cannot {action} `{path}`")]
     File {
@@ -112,6 +115,7 @@ impl Error {
             Self::Image(_) => "add it to the container image and build again",
             Self::Disk { source, .. } => return source.hint(),
             Self::System(source) => return source.hint(),
+            Self::Etc(source) => return source.hint(),
             Self::Manifest(_) => "build the image again",
             Self::File { .. }
             | Self::Table { .. }

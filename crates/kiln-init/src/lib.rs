@@ -7,7 +7,8 @@
 //! memory and three times the time, and leaves the order of steps to generators.
 //!
 //! Decisions are pure functions over values ([`cmdline`], [`choice`], [`kernel_table`], [`plan`],
-//! [`superblock`], [`own`], [`blame`], [`overlay::plan`], [`modules::pending`]); the rest carries them
+//! [`superblock`], [`own`], [`blame`], [`overlay::plan`], [`recovery::plan`],
+//! [`modules::pending`], [`settle`]); the rest carries them
 //! out.
 
 pub mod blame;
@@ -17,12 +18,12 @@ mod bounded;
 pub mod choice;
 pub mod cmdline;
 pub mod console;
-pub mod copy;
 mod deadline;
 pub mod devices;
 pub mod disks;
 mod early;
 mod error;
+mod extra;
 mod failure;
 mod handover;
 pub mod identity;
@@ -32,8 +33,11 @@ pub mod overlay;
 pub mod own;
 pub mod plan;
 mod readahead;
+pub mod recovery;
 pub mod remember;
+pub mod reset;
 mod root;
+pub mod settle;
 mod state;
 pub mod superblock;
 mod tools;

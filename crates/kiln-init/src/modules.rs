@@ -7,17 +7,21 @@
 use crate::Error;
 use crate::console::note;
 use crate::error::file;
+use crate::settle;
 use kiln_boot::manifest::{LATE_FOLDER, LATE_MANIFEST, MODULE_FOLDER, Manifest, PATH};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 /// Where the kernel says which release it is.
-const RELEASE: &str = "/proc/sys/kernel/osrelease";
+pub(crate) const RELEASE: &str = "/proc/sys/kernel/osrelease";
 /// Watchdog drivers whose names do not end in [`WATCHDOG_ENDING`] (kernel, drivers/watchdog).
 const WATCHDOGS: [&str; 3] = ["i6300esb", "ipmi_watchdog", "sp5100_tco"];
 /// How the others end. The kernel's `softdog` has no such name: a kernel that hangs does not run it.
 const WATCHDOG_ENDING: &str = "wdt";
+
+/// How the kernel is asked for a module.
+type Load = fn(&Path) -> Result<kiln_sys::module::Loaded, kiln_sys::Error>;
 
 /// The modules of one folder and what was done with them.
 #[derive(Clone, Debug, Default)]
@@ -85,31 +89,45 @@ impl Modules {
         self.manifest.modules.get(index).is_some_and(|module| names_watchdog(&module.file))
     }
 
+    /// Whether a module is a driver that shows all its disks while it is loaded, or drives none.
+    #[must_use]
+    pub fn probes(&self, index: usize) -> bool {
+        let module = self.manifest.modules.get(index);
+        self.is_watchdog(index) || module.is_some_and(|module| settle::probes(&module.file))
+    }
+
     /// Loads one module with what it needs.
     pub fn load_one(&mut self, index: usize) {
-        self.load(&[index]);
+        self.load(&[index], kiln_sys::module::load);
     }
 
     /// Loads what every boot needs.
     pub fn load_always(&mut self) {
         let wanted = self.manifest.always();
-        self.load(&wanted);
+        self.load(&wanted, kiln_sys::module::load);
+    }
+
+    /// Loads what every boot needs, none of which drives a device, without waiting for drivers that
+    /// another thread loads meanwhile.
+    pub fn load_always_at_once(&mut self) {
+        let wanted = self.manifest.always();
+        self.load(&wanted, kiln_sys::module::load_at_once);
     }
 
     /// Loads what fits a device.
     pub fn load_for(&mut self, modalias: &str) {
         let wanted = self.manifest.matching(modalias);
-        self.load(&wanted);
+        self.load(&wanted, kiln_sys::module::load);
     }
 
-    fn load(&mut self, wanted: &[usize]) {
+    fn load(&mut self, wanted: &[usize], load: Load) {
         for index in pending(&self.manifest, &self.tried, wanted) {
             if let (Some(tried), Some(module)) =
                 (self.tried.get_mut(index), self.manifest.modules.get(index))
             {
                 *tried = true;
                 let path = self.folder.join(&module.file);
-                if let Err(error) = kiln_sys::module::load(&path) {
+                if let Err(error) = load(&path) {
                     note(&Error::from(error).sentence());
                 }
             }
@@ -129,15 +147,8 @@ fn names_watchdog(file: &str) -> bool {
 /// This `Modules` keeps its own account of what was tried: where both ways lead to one module, the
 /// kernel lets the second wait until the first is done, so both may rely on it afterwards.
 #[must_use]
-pub(crate) fn load_always_beside(mut modules: Modules) -> Background {
-    let mut fallback = modules.clone();
-    match thread::Builder::new().spawn(move || modules.load_always()) {
-        Ok(thread) => Background(Some(thread)),
-        Err(_) => {
-            fallback.load_always();
-            Background(None)
-        }
-    }
+pub(crate) fn load_always_beside(modules: Modules) -> Background {
+    beside(modules, Modules::load_always)
 }
 
 /// Loading that goes on beside the first process.
@@ -153,14 +164,27 @@ impl Background {
     }
 }
 
-/// Loads what the root has for this kernel: state and overlays need it.
+/// Loads what the root has for this kernel beside the caller, until [`Background::wait`]: state and
+/// overlays need it.
 ///
 /// # Errors
 /// A manifest that cannot be read or is damaged.
-pub(crate) fn load_late(sysroot: &Path) -> Result<(), Error> {
+pub(crate) fn load_late_beside(sysroot: &Path) -> Result<Background, Error> {
     let release = fs::read_to_string(RELEASE).map_err(file("read", RELEASE))?;
-    Modules::open_late(sysroot, release.trim_end())?.load_always();
-    Ok(())
+    let modules = Modules::open_late(sysroot, release.trim_end())?;
+    Ok(beside(modules, Modules::load_always_at_once))
+}
+
+/// Runs `work` in a thread of its own, or at once where there can be none.
+fn beside(mut modules: Modules, work: fn(&mut Modules)) -> Background {
+    let mut fallback = modules.clone();
+    match thread::Builder::new().spawn(move || work(&mut modules)) {
+        Ok(thread) => Background(Some(thread)),
+        Err(_) => {
+            work(&mut fallback);
+            Background(None)
+        }
+    }
 }
 
 #[cfg(test)]

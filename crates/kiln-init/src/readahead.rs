@@ -7,19 +7,25 @@
 //! are the same in every distribution, only their folders differ.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+/// Bytes read at once: several of the root's compressed pieces, so that the kernel verifies and
+/// decompresses some while others come from the disk.
+const AT_ONCE: usize = 1 << 20;
 /// Folders that may hold libraries: those of file-hierarchy(7), and one folder for each architecture
 /// below the first where a distribution has such.
 const FOLDERS: [&str; 2] = ["usr/lib", "usr/lib64"];
-/// How the names of the libraries begin that systemd is linked against; the first two are its own.
-const LIBRARIES: [&str; 16] = [
+/// How the names of the loader and the libraries begin that systemd is linked against, in the order
+/// in which they are read: the sooner needed and the more of it, the sooner. The largest is last,
+/// because little of it is used.
+const LIBRARIES: [&str; 21] = [
+    "ld-linux",
     "libsystemd-core",
     "libsystemd-shared",
     "libc.so",
-    "libm.so",
+    "libapparmor.so",
     "libacl.so",
     "libaudit.so",
     "libblkid.so",
@@ -27,11 +33,15 @@ const LIBRARIES: [&str; 16] = [
     "libcap-ng.so",
     "libcrypt.so",
     "libkmod.so",
+    "libm.so",
     "libmount.so",
     "libpam.so",
     "libpcre2-8.so",
     "libseccomp.so",
     "libselinux.so",
+    "libz.so",
+    "libzstd.so",
+    "libcrypto.so",
 ];
 
 /// Reads the program and the libraries beside the caller. The thread ends with the exec of the
@@ -41,15 +51,17 @@ pub(crate) fn start(sysroot: &Path, program: &str) {
     let sysroot = sysroot.to_owned();
     // Without a thread nothing is lost but time.
     let _ = thread::Builder::new().spawn(move || {
+        let mut buffer = vec![0; AT_ONCE];
         for path in files.into_iter().chain(libraries(&sysroot)) {
             if let Ok(mut file) = File::open(path) {
-                let _ = io::copy(&mut file, &mut io::sink());
+                while file.read(&mut buffer).is_ok_and(|length| length > 0) {}
             }
         }
     });
 }
 
-/// The libraries of the root, folder by folder.
+/// The libraries of the root, in the order of the list. Links beside their targets are read twice,
+/// which the second time costs nothing.
 fn libraries(sysroot: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| sysroot.join(folder)).collect();
     let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
@@ -61,12 +73,13 @@ fn libraries(sysroot: &Path) -> Vec<PathBuf> {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if LIBRARIES.iter().any(|library| name.starts_with(library)) {
-                found.push(entry.path());
+            if let Some(rank) = LIBRARIES.iter().position(|library| name.starts_with(library)) {
+                found.push((rank, entry.path()));
             }
         }
     }
-    found
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 #[cfg(test)]
@@ -81,16 +94,14 @@ mod tests {
             format!("{triple}/systemd/libsystemd-shared-257.so"),
             "usr/lib/systemd/libsystemd-core-257.so".to_owned(),
             "usr/lib64/libc.so.6".to_owned(),
+            format!("{triple}/libcrypto.so.3"),
         ];
-        for path in paths.iter().chain(&[format!("{triple}/libz.so.1")]) {
+        for path in paths.iter().chain(&[format!("{triple}/libxml2.so.2")]) {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"x").unwrap();
         }
-        let mut found = libraries(root.path());
-        found.sort();
-        let mut expected: Vec<PathBuf> = paths.iter().map(|path| root.path().join(path)).collect();
-        expected.sort();
-        assert_eq!(found, expected);
+        let [shared, core, c, crypto] = paths.map(|path| root.path().join(path));
+        assert_eq!(libraries(root.path()), [core, shared, c, crypto]);
     }
 }

@@ -5,12 +5,12 @@
 //! verify, block by block as it is read. No superblock of any kind is trusted before that.
 
 use crate::Error;
-use crate::choice::{holds_root, root_partitions};
+use crate::choice::{holds_root, may_try, root_partitions};
 use crate::cmdline::CommandLine;
 use crate::console::note;
-use crate::devices::Devices;
 use crate::disks::{Disk, device_number};
 use crate::error::file;
+use crate::modules::Modules;
 use kiln_sys::mapper::{self, VerityTable};
 use kiln_sys::mount::{self, Options};
 use kiln_verity::{RootArgument, encode_hex};
@@ -32,15 +32,18 @@ const FIRST_READS: u64 = 256 << 10;
 pub(crate) fn mount_verified(
     disk: &Disk,
     line: &CommandLine,
-    devices: &mut Devices,
+    modules: &mut Modules,
 ) -> Result<String, Error> {
-    let mut tried = Vec::new();
+    let (mut tried, mut has_failed) = (Vec::new(), false);
     for number in root_partitions(&disk.located.table, line.mode) {
+        if !may_try(line.mode, number, has_failed) {
+            continue;
+        }
         let Some(partition) = disk.located.table.partitions.get(&number) else { continue };
         let sector_size = disk.located.table.sector_size;
         let (offset, length) = (partition.offset(sector_size), partition.length(sector_size));
         let outcome = match holds_root(&disk.device, offset, length, &line.root) {
-            Ok(true) => map_and_mount(disk, number, offset, &line.root, devices),
+            Ok(true) => map_and_mount(disk, number, offset, &line.root, modules),
             Ok(false) => {
                 tried.push(format!("{} has another root", partition.name));
                 continue;
@@ -53,6 +56,7 @@ pub(crate) fn mount_verified(
                 let text = format!("{}: {}", partition.name, error.sentence());
                 note(&text);
                 tried.push(text);
+                has_failed = true;
             }
         }
     }
@@ -65,12 +69,12 @@ fn map_and_mount(
     number: u32,
     offset: u64,
     root: &RootArgument,
-    devices: &mut Devices,
+    modules: &mut Modules,
 ) -> Result<(), Error> {
     let (node, window) = match disk.partition_node(number) {
         Some(node) => (node, None),
         None => {
-            devices.want(LOOP_ALIAS);
+            modules.load_for(LOOP_ALIAS);
             let sector_size = disk.located.table.sector_size;
             let length = root.image_length();
             let file = disk.device.file();

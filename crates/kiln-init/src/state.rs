@@ -10,6 +10,7 @@ use crate::cmdline::{CommandLine, StateMode};
 use crate::console::{note, note_time};
 use crate::disks::Disk;
 use crate::error::file;
+use crate::extra;
 use crate::plan::{self, Step};
 use crate::root::SYSROOT;
 use crate::superblock::{self, Superblock};
@@ -57,7 +58,13 @@ pub(crate) fn mount_state(disk: &mut Disk, line: &CommandLine) -> Result<(), Err
         Step::Repair => repair_table(disk),
         Step::Complete | Step::Use => {}
     }
-    check_and_mount(&node(disk)?, &target)
+    check_and_mount(&node(disk)?, &target)?;
+    if let Err(error) = kiln_etc::format::check(&target) {
+        // Not even this failure is written into it.
+        mount::unmount(&target)?;
+        return Err(error.into());
+    }
+    extra::prepare(disk)
 }
 
 fn node(disk: &Disk) -> Result<String, Error> {
@@ -80,7 +87,14 @@ fn complete_table(disk: &mut Disk, line: &CommandLine) -> Result<(), Error> {
         recovery_guid: guid()?,
     };
     let image = line.root.image_length();
-    let complete = layout::complete(&disk.located.table, disk.length(), image, &options)
+    let wanted = extra::layout(disk);
+    let mut identities = Vec::new();
+    for _ in &wanted.partitions {
+        identities.push(guid()?);
+    }
+    let mut identity = || identities.pop().unwrap_or_default();
+    let (table, length) = (&disk.located.table, disk.length());
+    let complete = layout::complete_by(table, length, image, &options, &wanted, &mut identity)
         .map_err(disk.failed())?;
     disk.replace_table(&complete)?;
     note_time("first boot: partition table completed");
@@ -161,7 +175,7 @@ fn check(node: &str, superblock: &Superblock) -> Result<(), Error> {
     }
 }
 
-fn describe(outcome: Outcome) -> String {
+pub(crate) fn describe(outcome: Outcome) -> String {
     match outcome {
         Outcome::Code(code) => format!("exit code {code}"),
         Outcome::Signal(signal) => format!("signal {signal}"),

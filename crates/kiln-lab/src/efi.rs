@@ -32,3 +32,47 @@ pub fn program(release: Option<&str>) -> Vec<u8> {
     }
     file
 }
+
+/// Bytes of headers in front of the first section of [`image`], and its section alignment.
+const HEADERS: usize = 0x400;
+const PAGE: usize = 0x1000;
+
+/// An x86-64 EFI application of these sections, the first of which is its code and begins with its
+/// entry point. It is complete enough for firmware to start it (PE format, "Optional Header").
+#[must_use]
+pub fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut file = vec![0; HEADERS];
+    let mut address = PAGE;
+    let mut headers = Vec::new();
+    for (name, data) in sections {
+        let offset = file.len();
+        file.extend_from_slice(data);
+        file.resize(file.len().next_multiple_of(512), 0);
+        let mut header = [0; 40];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        let flags = if headers.is_empty() { 0x6000_0020 } else { 0x4000_0040_usize };
+        let numbers = [data.len(), address, file.len() - offset, offset];
+        for (field, number) in numbers.into_iter().enumerate() {
+            let at = 8 + field * 4;
+            header[at..at + 4].copy_from_slice(&(number as u32).to_le_bytes());
+        }
+        header[36..].copy_from_slice(&(flags as u32).to_le_bytes());
+        headers.extend(header);
+        address += data.len().next_multiple_of(PAGE).max(PAGE);
+    }
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(0x3c, &0x40_u32.to_le_bytes());
+    put(0x40, b"PE\0\0\x64\x86");
+    put(0x46, &(sections.len() as u16).to_le_bytes());
+    put(0x54, &240_u16.to_le_bytes());
+    // Executable, large addresses; relocations are not stripped, there are none.
+    put(0x56, &0x22_u16.to_le_bytes());
+    put(0x58, &0x20b_u16.to_le_bytes());
+    let words = [(16, PAGE), (20, PAGE), (32, PAGE), (36, 512), (56, address), (60, HEADERS)];
+    for (at, number) in words.into_iter().chain([(68, 10), (108, 16)]) {
+        put(0x58 + at, &(number as u32).to_le_bytes());
+    }
+    put(0x148, &headers);
+    file
+}

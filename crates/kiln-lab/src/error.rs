@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A failure of a machine, a fixture or a tool.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +135,17 @@ pub(crate) fn file_error(
 /// the message with all its lines, and the hint.
 pub struct Failure(Error);
 
+/// Set once a test of this process has ended with an error: its folder is evidence then.
+static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a test of this process has ended with an error.
+pub(crate) fn has_failed() -> bool {
+    HAS_FAILED.load(Ordering::Relaxed)
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        HAS_FAILED.store(true, Ordering::Relaxed);
         Self(error)
     }
 }

@@ -8,6 +8,7 @@
 //! to judge the product: a fault on both sides would cancel out. That is why [`oci`] writes its
 //! archive by hand. The one exception is [`replay`], which says why.
 
+pub mod boot_loader;
 pub mod cache;
 pub mod debian;
 pub mod efi;

@@ -26,6 +26,9 @@ pub const UPGRADE: Duration = Duration::from_secs(150);
 /// From the login prompt to the end of the health checks.
 pub const JUDGEMENT: Duration = Duration::from_secs(60);
 
+/// Recovery's boot file.
+const RECOVERY: &str = "kiln-recovery.efi";
+
 /// What the firmware prints once for each start.
 const FIRMWARE: &str = "BdsDxe: starting Boot";
 
@@ -38,8 +41,15 @@ pub struct Life<'w> {
     machine: Option<VirtualMachine>,
     /// Where all writes of the next boots are recorded.
     log: Option<PathBuf>,
+    /// Devices of QEMU that the machine has beside the usual ones.
+    devices: Vec<String>,
+    /// Disks that it has behind its own.
+    further_disks: Vec<PathBuf>,
     /// How often it was switched on.
     starts: u32,
+    /// Whether recovery is filled. Copying whole roots only costs time where a test is about something
+    /// else, and would be among its recorded writes.
+    fills_recovery: bool,
     step: Instant,
 }
 
@@ -49,14 +59,33 @@ impl<'w> Life<'w> {
     /// # Errors
     /// When the disk cannot be built.
     pub fn new(name: &str, work: &'w WorkDirectory) -> Result<Self, Error> {
-        let system = Product::from_environment()?.debian_system(&[])?;
+        Self::built(name, work, &[])
+    }
+
+    /// The same from a build with further options, which also hold for what it upgrades to.
+    ///
+    /// # Errors
+    /// When the disk cannot be built.
+    pub fn built(name: &str, work: &'w WorkDirectory, options: &[&str]) -> Result<Self, Error> {
+        let system = Product::from_environment()?.debian_system(options)?;
         let disk = system.raw_copy(work)?;
         let name = name.to_owned();
         Ok(Self::on(name, work, disk))
     }
 
     fn on(name: String, work: &'w WorkDirectory, disk: PathBuf) -> Self {
-        Self { name, work, disk, machine: None, log: None, starts: 0, step: Instant::now() }
+        Self {
+            name,
+            work,
+            disk,
+            machine: None,
+            log: None,
+            devices: Vec::new(),
+            further_disks: Vec::new(),
+            starts: 0,
+            fills_recovery: false,
+            step: Instant::now(),
+        }
     }
 
     /// Another machine of this test, off, whose disk's file is still to be made.
@@ -65,9 +94,24 @@ impl<'w> Life<'w> {
         Self::on(name.to_owned(), self.work, self.work.join(format!("{name}.raw")))
     }
 
+    /// Lets recovery be filled after the next blessing.
+    pub fn fill_recovery(&mut self) {
+        self.fills_recovery = true;
+    }
+
     /// Records all writes of the next boots in an existing file, see [`crate::replay`].
     pub fn record_writes(&mut self, log: &Path) {
         self.log = Some(log.to_owned());
+    }
+
+    /// Gives the machine one more device of QEMU from the next start on.
+    pub fn add_device(&mut self, device: &str) {
+        self.devices.push(device.to_owned());
+    }
+
+    /// Gives the machine one more disk from the next start on: a raw file, behind its own disk.
+    pub fn add_disk(&mut self, disk: &Path) {
+        self.further_disks.push(disk.to_owned());
     }
 
     /// The disk's file.
@@ -89,7 +133,13 @@ impl<'w> Life<'w> {
                 product::machine_with(disk)
             }
         };
-        let machine = machine.memory_mib(MEMORY);
+        let mut machine = machine.memory_mib(MEMORY);
+        for disk in &self.further_disks {
+            machine = machine.disk(Disk::new(disk, DiskFormat::Raw).unsafe_cache(true));
+        }
+        for device in &self.devices {
+            machine = machine.argument("-device").argument(device);
+        }
         let name = format!("{}-{}", self.name, self.starts);
         self.machine = Some(VirtualMachine::start(&name, machine, self.work)?);
         self.step = Instant::now();
@@ -130,6 +180,9 @@ impl<'w> Life<'w> {
                 status: output.status,
                 text: output.text,
             });
+        }
+        if !self.fills_recovery {
+            self.succeed("sudo -n systemctl mask --quiet --runtime --now kiln-settle.service")?;
         }
         self.say("up and blessed");
         Ok(())
@@ -207,11 +260,27 @@ impl<'w> Life<'w> {
         serde_json::from_str(&text).map_err(|_| Error::Unexpected { what: command.into(), text })
     }
 
-    /// Names in the ESP's folder of boot files, in order, as mtools reads them from the disk.
+    /// Boot files of the system in order, as mtools reads them from the disk. Recovery's is left out: it
+    /// appears some time after the first boot proved itself.
     ///
     /// # Errors
     /// When mtools is missing or finds no such folder.
     pub fn boot_files(&self) -> Result<Vec<String>, Error> {
+        let mut names = self.listed()?;
+        names.retain(|name| name != RECOVERY);
+        Ok(names)
+    }
+
+    /// Whether recovery has a boot file, as mtools reads the disk.
+    ///
+    /// # Errors
+    /// As [`Life::boot_files`].
+    pub fn has_recovery(&self) -> Result<bool, Error> {
+        Ok(self.listed()?.iter().any(|name| name == RECOVERY))
+    }
+
+    /// Names in the ESP's folder of boot files.
+    fn listed(&self) -> Result<Vec<String>, Error> {
         // The ESP is the first partition and begins at 1 MiB.
         let text = Oracle::new("mdir")
             .arguments(["-b", "-i"])
@@ -222,6 +291,21 @@ impl<'w> Life<'w> {
         let mut names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Gives a boot file of a machine that is off another name, by mtools. For tests that have seen
+    /// one try fail and need not wait for the others.
+    ///
+    /// # Errors
+    /// When mtools is missing or finds no such file.
+    pub fn rename_boot_file(&self, from: &str, to: &str) -> Result<(), Error> {
+        Oracle::new("mren")
+            .argument("-i")
+            .argument(format!("{}@@1M", self.disk.display()))
+            .argument(format!("::EFI/Linux/{from}"))
+            .argument(to)
+            .run()
+            .map(drop)
     }
 
     /// Shuts the guest down in order.

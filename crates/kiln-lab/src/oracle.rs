@@ -13,6 +13,7 @@ use crate::error::Error;
 /// The Debian package of each tool that Kiln's tests ask.
 const PACKAGES: &[(&str, &str)] = &[
     ("aarch64-linux-gnu-objcopy", "binutils-aarch64-linux-gnu"),
+    ("cosign", "cosign"),
     ("cpio", "cpio"),
     ("debugfs", "e2fsprogs"),
     ("dump.erofs", "erofs-utils"),
@@ -23,6 +24,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mcopy", "mtools"),
     ("mdir", "mtools"),
     ("mmdebstrap", "mmdebstrap"),
+    ("mkfs.fat", "dosfstools"),
+    ("mren", "mtools"),
     ("openssl", "openssl"),
     ("qemu-img", "qemu-utils"),
     ("qemu-io", "qemu-utils"),

@@ -8,7 +8,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::error::{Error, file_error};
+use crate::error::{Error, file_error, has_failed};
 
 /// A test's own folder.
 #[derive(Debug)]
@@ -47,7 +47,8 @@ impl WorkDirectory {
 
 impl Drop for WorkDirectory {
     fn drop(&mut self) {
-        if thread::panicking()
+        // A test that returns its error has told so before this folder goes.
+        if (thread::panicking() || has_failed())
             && let Some(folder) = self.folder.take()
         {
             let _kept = folder.keep();

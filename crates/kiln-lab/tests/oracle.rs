@@ -1,6 +1,7 @@
 //! An oracle that cannot be asked must fail the test that asks it, with a remedy; and the oracles
 //! that need no machine.
 
+mod cosign;
 mod registry_speaks;
 mod skopeo;
 

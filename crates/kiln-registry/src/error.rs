@@ -303,6 +303,14 @@ pub enum Error {
         /// The transport's failure.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The gate does not let an image pass.
+    #[error("the image may not be used")]
+    Denied {
+        /// What to do next.
+        hint: Option<String>,
+        /// The gate's reason, which names the image.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A verification thread ended without saying why.
     #[error("reading {location} stopped unexpectedly")]
     Stopped {
@@ -372,6 +380,7 @@ impl Error {
             Self::Status { status: 429, .. } => {
                 "the registry limits requests: log in, wait, or use a mirror".into()
             }
+            Self::Denied { hint, .. } => return hint.clone(),
             Self::Proxy { .. } => {
                 "correct HTTP_PROXY or HTTPS_PROXY, or except the host with NO_PROXY".into()
             }
@@ -388,6 +397,10 @@ impl Error {
     /// For readers: the error in the only shape [`std::io::Read`] can return.
     pub(crate) fn into_io(self) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, self)
+    }
+
+    pub(crate) fn denied(denied: crate::Denied) -> Self {
+        Self::Denied { hint: denied.hint, source: denied.source }
     }
 
     pub(crate) fn io(

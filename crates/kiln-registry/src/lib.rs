@@ -12,6 +12,7 @@ mod blob;
 mod digest;
 mod docker_archive;
 mod error;
+mod gate;
 mod http;
 mod image;
 mod layer;
@@ -30,6 +31,7 @@ mod tar_index;
 
 pub use digest::Digest;
 pub use error::Error;
+pub use gate::{Denied, Gate};
 #[cfg(feature = "fuzzing")]
 pub use http::fuzzing;
 pub use http::{Answer, Artifacts, Document, Pushed, RangeSink, Referrer};
@@ -49,6 +51,10 @@ pub use source::Source;
 /// When the image is missing, ambiguous, malformed or beyond a limit; and for `dir:` and `tar:`,
 /// which are plain files.
 pub fn open(source: &Source, options: &Options) -> Result<Image, Error> {
+    let is_remote = matches!(source, Source::Registry(_) | Source::ShortName(_));
+    if let Some(gate) = options.gate.as_ref().filter(|_| !is_remote) {
+        gate.admit(source, None).map_err(Error::denied)?;
+    }
     match source {
         Source::OciLayout { path, reference } => layout::open(path, reference.as_deref(), options),
         Source::OciArchive { path, reference } => {

@@ -4,9 +4,11 @@
 //! same answer everywhere; `Options::from_environment` is the one place that looks at variables.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Platform;
+use crate::gate::Gate;
 use crate::rate::RateLimit;
 
 /// Bounds on what an image may make the reader do.
@@ -135,6 +137,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Registry access.
     pub network: Network,
+    /// Asked before any image is used; without one all are.
+    pub gate: Option<Arc<dyn Gate>>,
 }
 
 impl Options {

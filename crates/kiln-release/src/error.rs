@@ -5,6 +5,8 @@
 
 use std::io;
 
+use crate::signature::Reason;
+
 /// Why a release could not be read, pushed, fetched or rebuilt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +81,22 @@ pub enum Error {
         /// What is missing or wrong.
         reason: String,
     },
+    /// A key cannot be used.
+    #[error("the key {name} cannot be used: {reason}")]
+    Key {
+        /// Its file.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody vouches for something, and somebody has to.
+    #[error("{subject} is refused: {reason}")]
+    Signature {
+        /// What it is about, with its digest.
+        subject: String,
+        /// What is wrong with its signature.
+        reason: Reason,
+    },
     /// A file could not be read or written.
     #[error("cannot {doing}")]
     Io {
@@ -124,6 +142,12 @@ impl Error {
             Self::Folder { .. } => {
                 Some("give the folder that `kiln build -o FOLDER` wrote".to_owned())
             }
+            Self::Key { .. } => Some(
+                "give a key as `cosign generate-key-pair` makes it, its password in COSIGN_PASSWORD \
+                 or with --password-file"
+                    .to_owned(),
+            ),
+            Self::Signature { reason, .. } => Some(reason.hint().to_owned()),
             Self::Image(error) => error.hint(),
             Self::BootFile(error) => error.hint(),
             Self::Verity(error) => error.hint(),

@@ -42,6 +42,9 @@ pub struct Release {
     pub source: Source,
     /// What package databases in the tree list, sorted by name.
     pub packages: Vec<Package>,
+    /// Kernel arguments that a machine may switch on by name, sorted by name. The root holds the files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<Addon>,
     /// The oldest version of Kiln that can bring this release onto a machine.
     pub minimum_agent: String,
 }
@@ -69,6 +72,20 @@ pub struct BootFile {
     /// Length in bytes.
     pub length: u64,
     /// Digest of its bytes.
+    pub digest: String,
+}
+
+/// Kernel arguments in a file of their own, which systemd's stub adds to those of a boot file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addon {
+    /// What people switch on.
+    pub name: String,
+    /// The arguments, separated by single spaces.
+    pub arguments: String,
+    /// Length of the file in bytes.
+    pub length: u64,
+    /// Digest of its bytes, in hexadecimal.
     pub digest: String,
 }
 
@@ -126,6 +143,9 @@ impl Release {
         for file in &self.boot_files {
             check_digest("boot_files.digest", &file.digest)?;
         }
+        for addon in &self.addons {
+            check_digest("addons.digest", &addon.digest)?;
+        }
         let data_length = self.root.data_blocks.checked_mul(4096);
         if data_length.is_none_or(|length| length >= self.root.length) {
             let reason = format!("{} blocks do not fit the root's length", self.root.data_blocks);
@@ -172,6 +192,7 @@ mod tests {
                 version: "5".into(),
                 architecture: "amd64".into(),
             }],
+            addons: Vec::new(),
             minimum_agent: "0.1.0".into(),
         }
     }

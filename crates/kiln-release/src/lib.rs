@@ -13,6 +13,7 @@
 //! - facts: [`Release`], [`Sequence`]
 //! - to a registry: [`push`]
 //! - to a machine: [`fetch`]
+//! - who vouches for it: [`signature`]
 //!
 //! Dropped alternatives: compressed layers of the root image, because one changed library moves all
 //! bytes behind it; patches from release to release, because they need every pair and a machine may
@@ -27,8 +28,9 @@ mod image;
 pub mod manifest;
 pub mod push;
 mod sequence;
+pub mod signature;
 pub mod table;
 
 pub use error::Error;
-pub use format::{BootFile, FORMAT, Package, Release, Root, Source};
+pub use format::{Addon, BootFile, FORMAT, Package, Release, Root, Source};
 pub use sequence::Sequence;

@@ -45,11 +45,11 @@ pub fn copy_metadata(path: &Path, like: &Metadata) -> Result<(), Error> {
         .map_err(failed("utimensat", path))
 }
 
-/// Copies all extended attributes of `from` (a link itself) to `to`.
+/// Copies the extended attributes of `from` (a link itself) whose names satisfy `keep` to `to`.
 ///
 /// # Errors
 /// The kernel's answer; a file system without attributes on the source side is no error.
-pub fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
+pub fn copy_attributes(from: &Path, to: &Path, keep: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
     let mut names = vec![0_u8; ATTRIBUTE_MAXIMUM];
     let length = match rustix::fs::llistxattr(from, &mut names[..]) {
         Ok(length) => length,
@@ -58,7 +58,7 @@ pub fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
     };
     let mut value = Vec::new();
     for name in names[..length.min(ATTRIBUTE_MAXIMUM)].split(|&byte| byte == 0) {
-        if name.is_empty() {
+        if name.is_empty() || !keep(name) {
             continue;
         }
         let Ok(name) = CString::new(name) else { continue };
@@ -85,7 +85,7 @@ mod tests {
         fs::write(&to, b"y").unwrap();
         let like = fs::metadata(&from).unwrap();
         copy_metadata(&to, &like).unwrap();
-        copy_attributes(&from, &to).unwrap();
+        copy_attributes(&from, &to, |_| true).unwrap();
         let now = fs::metadata(&to).unwrap();
         assert_eq!((now.mode(), now.mtime_nsec()), (like.mode(), like.mtime_nsec()));
 

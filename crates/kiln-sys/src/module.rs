@@ -6,6 +6,7 @@
 
 use crate::Error;
 use crate::error::failed;
+use std::ffi::CStr;
 use std::fs::File;
 use std::path::Path;
 
@@ -27,15 +28,33 @@ pub fn is_compressed(name: &str) -> bool {
     [".xz", ".gz", ".zst"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// Loads one module file without parameters.
+/// Loads one module file. What its driver finds at once is there when this returns.
 ///
 /// # Errors
 /// The kernel's answer: `ENOENT` for a missing symbol (a dependency is not loaded), `ENODEV` where
 /// the module found no hardware, `EKEYREJECTED` for a missing signature under lockdown.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
+    load_with(path, c"")
+}
+
+/// Loads one module file that drives no device, without waiting for the devices that other drivers
+/// are probing.
+///
+/// At the end of every load the kernel waits until all probing in the whole machine is over, so that
+/// a program which has loaded a driver finds its devices (`do_init_module`, kernel/module/main.c). A
+/// file system has no devices, and would wait for a disk controller that resets its ports. Before
+/// Linux 4.2 the kernel knows no such parameter, passes over it, and waits.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_at_once(path: &Path) -> Result<Loaded, Error> {
+    load_with(path, c"async_probe")
+}
+
+fn load_with(path: &Path, parameters: &CStr) -> Result<Loaded, Error> {
     let file = File::open(path).map_err(failed("open", path))?;
     let flags = if is_compressed(&path.to_string_lossy()) { COMPRESSED } else { 0 };
-    match rustix::system::finit_module(&file, c"", flags) {
+    match rustix::system::finit_module(&file, parameters, flags) {
         Ok(()) => Ok(Loaded::Now),
         Err(rustix::io::Errno::EXIST) => Ok(Loaded::Already),
         Err(error) => Err(failed("finit_module", path)(error)),

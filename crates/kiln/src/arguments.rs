@@ -5,8 +5,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bless, boot_failed, bootstrap, build, completion, health, history, inspect, lint, manual, push,
-    rollback, run, status, upgrade,
+    bless, boot_failed, bootstrap, build, completion, debug, diff, health, history, inspect,
+    install, kargs, keep_identity, lint, manual, push, recovery, reset, rollback, run, settle,
+    sign, status, upgrade,
 };
 
 const EXAMPLES: &str = "\
@@ -42,12 +43,23 @@ pub(crate) enum Verb {
     Lint(lint::LintArguments),
     Run(run::RunArguments),
     Inspect(inspect::InspectArguments),
+    Install(Box<install::InstallArguments>),
     Upgrade(Box<upgrade::UpgradeArguments>),
     Push(push::PushArguments),
+    Sign(sign::SignArguments),
     Rollback(rollback::RollbackArguments),
+    Recovery(recovery::RecoveryArguments),
+    Reset(reset::ResetArguments),
+    Kargs(kargs::KernelArgumentArguments),
+    Debug(debug::DebugArguments),
+    Diff(diff::DiffArguments),
     Status(status::StatusArguments),
     History(history::HistoryArguments),
     Health(health::HealthArguments),
+    #[command(hide = true)]
+    Settle(settle::SettleArguments),
+    #[command(hide = true)]
+    KeepIdentity(keep_identity::KeepIdentityArguments),
     #[command(hide = true)]
     Bless(bless::BlessArguments),
     #[command(hide = true)]

@@ -80,9 +80,13 @@ pub const ALWAYS: &[&str] = &[
 /// window onto a disk whose partitions the kernel does not show.
 pub const ON_DEMAND: &[&str] = &["efivarfs", "loop"];
 
-/// Loaded on every machine, but from the verified root: what state and the writable folders need.
+/// Loaded on every machine, but from the verified root: what state, the writable folders and the
+/// start of systemd need.
 /// They weigh more than everything before them, and the loader would read them for each boot file.
-pub const LATE: &[&str] = &["ext4", "overlay"];
+///
+/// systemd loads autofs4 itself before anything else, by reading the index of all modules and
+/// unpacking one; that takes a tenth of a second in which nothing else happens.
+pub const LATE: &[&str] = &["ext4", "overlay", "autofs4"];
 
 /// Late too, but only where the root has no modprobe: the kernel asks for these itself when the ESP
 /// is mounted.

@@ -48,6 +48,9 @@ pub(crate) const SECTION_LIMIT: u16 = 96;
 /// Most bytes of a PE file: offsets are 32 bits wide, and firmware rarely reads 2 GiB.
 pub(crate) const FILE_LIMIT: usize = 2 << 30;
 
+/// Most bytes of an addon: systemd's stub of them has a few kB, a command line at most two.
+pub const ADDON_LIMIT: usize = 1 << 20;
+
 /// Processor architectures that Kiln builds for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {

@@ -7,8 +7,11 @@
 
 pub mod dump;
 pub mod format;
+pub mod mode;
 mod reader;
+mod rewrite;
 mod writer;
 
 pub use reader::{Section, Uki, parse};
+pub use rewrite::{addon, with_command_line};
 pub use writer::{UkiSections, assemble};

@@ -50,11 +50,19 @@ impl<'a> UkiSections<'a> {
 /// A stub or kernel that is no EFI program, that are for different machines, that already carries
 /// one of the sections, or has no room for their headers.
 pub fn assemble(stub: &[u8], sections: &UkiSections<'_>) -> Result<Vec<u8>, Error> {
-    let refused = |reason| Error::Pe { reason };
     let parsed = parse(stub)?;
-    let layout = parsed.layout;
     check(&parsed, sections)?;
+    append(stub, &parsed, &sections.list())
+}
 
+/// `stub`, which `parsed` describes, with further sections behind its own.
+pub(super) fn append(
+    stub: &[u8],
+    parsed: &Uki<'_>,
+    additions: &[(&str, &[u8])],
+) -> Result<Vec<u8>, Error> {
+    let refused = |reason| Error::Pe { reason };
+    let layout = parsed.layout;
     // What lies behind the last section is a signature or padding; both end here.
     let content_end = parsed
         .sections
@@ -65,8 +73,7 @@ pub fn assemble(stub: &[u8], sections: &UkiSections<'_>) -> Result<Vec<u8>, Erro
         .max()
         .unwrap_or(0);
     let mut file = stub.get(..content_end).unwrap_or(stub).to_vec();
-    let additions = sections.list();
-    make_room(&mut file, &parsed, additions.len())?;
+    make_room(&mut file, parsed, additions.len())?;
 
     let too_large = || Error::FormatLimit { what: "the boot file" };
     let mut address = parsed
@@ -76,7 +83,7 @@ pub fn assemble(stub: &[u8], sections: &UkiSections<'_>) -> Result<Vec<u8>, Erro
         .try_fold(layout.image_size, |highest, end| end.map(|end| highest.max(end)))
         .ok_or_else(too_large)?;
     let mut added_data = 0_u32;
-    for (index, (name, data)) in additions.into_iter().enumerate() {
+    for (index, (name, data)) in additions.iter().enumerate() {
         let size = u32::try_from(data.len()).map_err(|_| too_large())?;
         let padded = align(size, layout.file_alignment).ok_or_else(too_large)?;
         let offset = u32::try_from(file.len())
@@ -108,7 +115,7 @@ pub fn assemble(stub: &[u8], sections: &UkiSections<'_>) -> Result<Vec<u8>, Erro
         added_data = added_data.checked_add(padded).ok_or_else(too_large)?;
     }
     let image_size = align(address, layout.section_alignment).ok_or_else(too_large)?;
-    finish(&mut file, &parsed, additions.len(), image_size, added_data)?;
+    finish(&mut file, parsed, additions.len(), image_size, added_data)?;
     Ok(file)
 }
 

@@ -9,6 +9,7 @@
 //! running system at boot, was dropped: what is in the verified root is proved at every read.
 
 mod clean;
+mod disk_layout;
 mod edit;
 mod late_modules;
 mod mounts;
@@ -61,6 +62,7 @@ pub fn apply(
     let recipe = contents.recipe.to_json()?;
     // Not for everyone's eyes: it holds password hashes.
     editor.file(recipe::PATH.as_bytes(), 0o600, recipe.as_bytes())?;
+    disk_layout::add_layout(&mut editor, contents.recipe.layout.as_deref())?;
     for user in contents.users {
         users::add_user(&mut editor, user)?;
     }

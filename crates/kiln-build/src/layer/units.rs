@@ -50,7 +50,7 @@ struct Unit {
 /// The last of them succeeds whatever it decides: if it crashes or hangs, systemd restarts in its place.
 /// The condition keeps all of them away from a tree that was not started by Kiln's first process,
 /// such as a container of the same image.
-const LIFE_CYCLE: [Unit; 3] = [
+const LIFE_CYCLE: [Unit; 6] = [
     Unit {
         name: "kiln-health.service",
         text: "\
@@ -84,6 +84,60 @@ ExecStart=/usr/bin/kiln bless
 RemainAfterExit=yes
 ",
         enabled_in: Some("multi-user.target.wants"),
+    },
+    // Whole roots are copied: at the lowest priority, and never before the boot has proved itself. Being
+    // stopped by a shutdown is no failure; the next boot begins again.
+    Unit {
+        name: "kiln-settle.service",
+        text: "\
+[Unit]
+Description=Do what can wait until this system proved itself
+Documentation=man:kiln-recovery(1)
+ConditionPathExists=/run/kiln/boot
+ConditionPathExists=/run/kiln/blessed
+After=kiln-bless.service multi-user.target
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/kiln settle
+IOSchedulingClass=idle
+Nice=19
+TimeoutStartSec=infinity
+SuccessExitStatus=SIGTERM
+",
+        enabled_in: Some("multi-user.target.wants"),
+    },
+    // Programs replace these files by renaming, so they are watched and copied (kiln_etc::identity).
+    Unit {
+        name: "kiln-identity.path",
+        text: "\
+[Unit]
+Description=Watch machine-id, host name and host keys
+Documentation=man:kiln-diff(1)
+ConditionPathExists=/run/kiln/boot
+
+[Path]
+PathChanged=/etc/machine-id
+PathChanged=/etc/hostname
+PathChanged=/etc/ssh
+",
+        enabled_in: Some("paths.target.wants"),
+    },
+    Unit {
+        name: "kiln-identity.service",
+        text: "\
+[Unit]
+Description=Keep machine-id, host name and host keys through all releases
+Documentation=man:kiln-diff(1)
+ConditionPathExists=/run/kiln/boot
+# Making host keys changes several files within a second.
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/kiln keep-identity
+",
+        enabled_in: None,
     },
     Unit {
         name: "kiln-boot-failed.service",
@@ -174,7 +228,9 @@ mod tests {
         editor.file(b"usr/bin/ssh-keygen", 0o755, b"x").unwrap();
         add_units(&mut editor).unwrap();
         let mut found = Vec::new();
-        for folder in ["", "/boot-complete.target.requires", "/multi-user.target.wants"] {
+        let enabled =
+            ["boot-complete.target.requires", "multi-user.target.wants", "paths.target.wants"];
+        for folder in ["".to_owned()].into_iter().chain(enabled.map(|name| format!("/{name}"))) {
             let folder = format!("{UNITS}{folder}");
             for name in editor.names(folder.as_bytes()) {
                 let path = format!("{folder}/{}", String::from_utf8(name).unwrap());
@@ -198,7 +254,10 @@ mod tests {
         for (link, part) in [
             ("boot-complete.target.requires/kiln-health.service", "ExecStart=/usr/bin/kiln health"),
             ("multi-user.target.wants/kiln-bless.service", "Requires=boot-complete.target"),
+            ("multi-user.target.wants/kiln-settle.service", "ExecStart=/usr/bin/kiln settle"),
             ("multi-user.target.wants/kiln-ssh-host-keys.service", "ssh-keygen -A"),
+            ("paths.target.wants/kiln-identity.path", "PathChanged=/etc/hostname"),
+            ("kiln-identity.service", "ExecStart=/usr/bin/kiln keep-identity"),
             ("kiln-boot-failed.service", "boot-failed --stage health"),
         ] {
             assert!(text(link).is_some_and(|text| text.contains(part)), "{link}: {layer:#?}");

@@ -7,7 +7,9 @@
 //! other, so the number of threads cannot change a byte. Bytes waiting for a thread are bounded.
 //! Compressing after the whole tree is known was dropped: it would read everything twice.
 
+mod noise;
 mod segment;
+mod shorten;
 mod state;
 
 use std::fs::File;

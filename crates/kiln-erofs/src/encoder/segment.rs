@@ -15,6 +15,8 @@ use std::io;
 use kiln_sys::codec::{Filled, Lz4Hc, lz4_decompress, lz4_fill};
 use zstd::bulk;
 
+use super::noise::Noise;
+use super::shorten::shortened;
 use crate::format::BLOCK;
 use crate::profile::Codec;
 
@@ -56,6 +58,9 @@ pub(crate) struct Compressor {
     high: Lz4Hc,
     zstd: Option<bulk::Compressor<'static>>,
     scratch: Vec<u8>,
+    /// Room for the two pieces of a tail that is split.
+    pieces: (Vec<u8>, Vec<u8>),
+    noise: Noise,
 }
 
 impl Compressor {
@@ -65,7 +70,14 @@ impl Compressor {
             _ => None,
         };
         let capacity = zstd::zstd_safe::compress_bound(ZSTD_CHUNK + ZSTD_JOIN).max(LZ4_CLUSTER);
-        Ok(Self { codec, high: Lz4Hc::new(), zstd, scratch: vec![0; capacity] })
+        Ok(Self {
+            codec,
+            high: Lz4Hc::new(),
+            zstd,
+            scratch: vec![0; capacity],
+            pieces: Default::default(),
+            noise: Noise::default(),
+        })
     }
 
     /// Appends the encoded segment to `out` and its pieces to `extents`. `first` and `last` tell the segment's place in the
@@ -116,23 +128,32 @@ impl Compressor {
                 let written = zstd.compress_to_buffer(&rest[..consumed], &mut self.scratch[..])?;
                 Ok(Filled { consumed, written })
             }
-            None => Ok(self.fill(rest, LZ4_CLUSTER).unwrap_or(Filled { consumed: 0, written: 0 })),
+            None if matches!(self.codec, Codec::Lz4hc { .. }) && self.noise.is(rest) => {
+                Ok(Filled { consumed: 0, written: 0 })
+            }
+            None => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                let filled = self.fill(rest, &mut scratch[..LZ4_CLUSTER]);
+                self.scratch = scratch;
+                Ok(filled.unwrap_or(Filled { consumed: 0, written: 0 }))
+            }
         }
     }
 
-    /// One LZ4 cluster of at most `target` bytes into the scratch buffer.
-    fn fill(&mut self, rest: &[u8], target: usize) -> Option<Filled> {
+    /// One LZ4 cluster that has at most the length of `out`.
+    fn fill(&mut self, rest: &[u8], out: &mut [u8]) -> Option<Filled> {
         let window = &rest[..rest.len().min(LZ4_LOGICAL_MAX)];
         match self.codec {
-            Codec::Lz4 => lz4_fill(window, &mut self.scratch[..target]),
-            Codec::Lz4hc { level } => self.high.fill(window, &mut self.scratch[..target], level),
+            Codec::Lz4 => lz4_fill(window, out),
+            Codec::Lz4hc { level } => self.high.fill(window, out, level),
             Codec::None | Codec::Zstd { .. } => None,
         }
     }
 
     /// If the end of a file spills a little over a block boundary, fills the blocks before it
     /// exactly and puts the spill into a piece of its own, which then goes beside the inode.
-    /// LZ4 only; leaves the scratch buffer as it was if it declines.
+    /// LZ4 only; `filled`, which takes in all of `rest`, stands in the scratch buffer and stays
+    /// there.
     fn split_tail(
         &mut self,
         rest: &[u8],
@@ -146,25 +167,43 @@ impl Compressor {
         if self.zstd.is_some() || target == 0 || excess == 0 || excess > EXCESS_MAX {
             return false;
         }
-        let unsplit = self.scratch[..filled.written].to_vec();
-        let mut head_bytes = Vec::new();
-        if let Some(head) = self.fill(rest, target)
-            && head.consumed >= BLOCK
-            && head.consumed < rest.len()
-            && worth(head, position, false, false)
-        {
-            head_bytes.extend_from_slice(&self.scratch[..head.written]);
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let split = self.head(rest, filled, target, &mut pieces.0).filter(|head| {
+            head.consumed >= BLOCK
+                && head.consumed < rest.len()
+                && worth(*head, position, false, false)
+        });
+        let split = split.and_then(|head| {
             let spill = &rest[head.consumed..];
-            if let Some(tail) = self.fill(spill, INLINE_MAX)
-                && tail.consumed == spill.len()
-            {
-                push(extents, head, &head_bytes, out);
-                push(extents, tail, &self.scratch, out);
-                return true;
+            pieces.1.resize(INLINE_MAX, 0);
+            let tail = self.fill(spill, &mut pieces.1)?;
+            (tail.consumed == spill.len()).then_some((head, tail))
+        });
+        if let Some((head, tail)) = split {
+            push(extents, head, &pieces.0, out);
+            push(extents, tail, &pieces.1, out);
+        }
+        self.pieces = pieces;
+        split.is_some()
+    }
+
+    /// The beginning of `rest` in a cluster of at most `target` bytes, where the scratch buffer
+    /// holds all of it.
+    fn head(
+        &mut self,
+        rest: &[u8],
+        filled: Filled,
+        target: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Filled> {
+        if let Codec::Lz4hc { .. } = self.codec {
+            let found = shortened(&self.scratch[..filled.written], rest, target, out);
+            if found.is_some() {
+                return found;
             }
         }
-        self.scratch[..unsplit.len()].copy_from_slice(&unsplit);
-        false
+        out.resize(target, 0);
+        self.fill(rest, out)
     }
 }
 

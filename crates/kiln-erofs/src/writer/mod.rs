@@ -62,16 +62,27 @@ pub fn write_image(
     options: ImageOptions,
 ) -> Result<ImageFacts, Error> {
     let state = encoder.settled().map_err(Error::io("encode file contents"))?;
-    let mut writer = Writer {
-        tree,
-        encoder,
-        state: &state,
-        options,
-        xattrs: XattrTable::new(tree),
-        allocator: Allocator::new(configurations(encoder.codec()).len()),
-        next_block: 0,
-    };
-    writer.run(out)
+    Writer::new(tree, encoder, &state, options).run(out)
+}
+
+/// The length in bytes that [`write_image`] would give, for those who must know before they write.
+pub fn image_length(
+    tree: &ValidatedTree<'_>,
+    encoder: &Encoder,
+    options: ImageOptions,
+) -> Result<u64, Error> {
+    let state = encoder.settled().map_err(Error::io("encode file contents"))?;
+    let mut writer = Writer::new(tree, encoder, &state, options);
+    writer.lay_out()?;
+    Ok(writer.next_block * BLOCK as u64)
+}
+
+/// What has its place: inodes, contents, and the blocks where attributes and contents begin.
+struct Layout {
+    inodes: Vec<Prepared>,
+    placements: Vec<Placement>,
+    xattr_block: u32,
+    data_start: u64,
 }
 
 struct Writer<'a> {
@@ -84,8 +95,26 @@ struct Writer<'a> {
     next_block: u64,
 }
 
-impl Writer<'_> {
-    fn run(&mut self, out: &File) -> Result<ImageFacts, Error> {
+impl<'a> Writer<'a> {
+    fn new(
+        tree: &'a ValidatedTree<'a>,
+        encoder: &'a Encoder,
+        state: &'a State,
+        options: ImageOptions,
+    ) -> Self {
+        Self {
+            tree,
+            encoder,
+            state,
+            options,
+            xattrs: XattrTable::new(tree),
+            allocator: Allocator::new(configurations(encoder.codec()).len()),
+            next_block: 0,
+        }
+    }
+
+    /// Gives everything its place; `next_block` is the image's end afterwards.
+    fn lay_out(&mut self) -> Result<Layout, Error> {
         let (mut inodes, mut placements) = self.prepare()?;
         let metadata_end = self.allocator.end();
         self.next_block = metadata_end.div_ceil(BLOCK) as u64;
@@ -104,7 +133,11 @@ impl Writer<'_> {
             self.next_block += u64::from(self.plan(placement.content)?.blocks);
         }
         block_number(self.next_block)?;
+        Ok(Layout { inodes, placements, xattr_block, data_start })
+    }
 
+    fn run(&mut self, out: &File) -> Result<ImageFacts, Error> {
+        let Layout { inodes, placements, xattr_block, data_start } = self.lay_out()?;
         let mut stream = Stream::new(out, self.superblock(&inodes, xattr_block)?);
         self.write_inodes(&inodes, &placements, &mut stream)?;
         stream.pad_to(u64::from(xattr_block) * BLOCK as u64);

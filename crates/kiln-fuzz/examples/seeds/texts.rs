@@ -102,6 +102,51 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("release", "small", RELEASE),
     ("release", "created", "2024-02-29T23:59:59.5Z"),
     ("release", "unknown-key", "{\"format\":\"kiln.release.v1\",\"other\":1}"),
+    (
+        "signature",
+        "payload",
+        "{\"critical\":{\"identity\":{\"docker-reference\":\"registry.example/edge\"},\"i\
+         mage\":{\"docker-manifest-digest\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae\
+         41e4649b934ca495991b7852b855\"},\"type\":\"cosign container image signature\"},\
+         \"optional\":null}",
+    ),
+    (
+        "signature",
+        "envelope",
+        "{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\",\"verificationM\
+         aterial\":{\"publicKey\":{\"hint\":\"AA==\"}},\"dsseEnvelope\":{\"payload\":\"ey\
+         JfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJzdWJqZWN0IjpbeyJkaWdlc3\
+         QiOnsic2hhMjU2IjoiZTNiMCJ9fV0sInByZWRpY2F0ZVR5cGUiOiJodHRwczovL3NpZ3N0b3JlLmRldi\
+         9jb3NpZ24vc2lnbi92MSIsInByZWRpY2F0ZSI6e319\",\"payloadType\":\"application/vnd.i\
+         n-toto+json\",\"signatures\":[{\"sig\":\"AAAA\"}]}}",
+    ),
+    (
+        "signature",
+        "message",
+        "{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\",\"verificationM\
+         aterial\":{\"certificate\":{\"rawBytes\":\"AAAA\"}},\"messageSignature\":{\"mess\
+         ageDigest\":{\"algorithm\":\"SHA2_256\",\"digest\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAA\
+         AAAAAAAAAAAAAAAA=\"},\"signature\":\"AAAA\"}}",
+    ),
+    (
+        "signature",
+        "public-key",
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4\
+         rXAxZuE=\n-----END PUBLIC KEY-----\n",
+    ),
+    (
+        "signature",
+        "private-key",
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/H\
+         U++CXqI9EdVhC\n-----END PRIVATE KEY-----\n",
+    ),
+    (
+        "signature",
+        "policy",
+        "{\"format\":\"kiln.policy.v1\",\"signatures\":\"optional\",\"identities\":[\"reg\
+         istry.example\"],\"repository\":\"registry.example/signatures\",\"allow_no_verif\
+         y\":true,\"allow_additions\":true}",
+    ),
     ("source_name", "registry", "docker://registry.example:5000/team/system:1.0"),
     (
         "source_name",

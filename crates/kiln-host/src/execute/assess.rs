@@ -7,6 +7,7 @@ use kiln_disk::fat::update::Change;
 use super::{begin, now};
 use crate::Error;
 use crate::esp::SystemPartitionDevice;
+use crate::etc;
 use crate::ledger::{Event, Failure, Stage, State};
 use crate::machine::{FailureNote, Paths};
 use crate::plan;
@@ -54,6 +55,8 @@ pub fn bless(paths: &Paths, busy: impl FnOnce()) -> Result<Option<u32>, Error> {
             store.write(&machine.ledger)?;
         }
     }
+    // What is left over now goes next time; that is no reason to doubt this boot.
+    let _ = etc::collect_garbage(paths, &machine);
     let blessed = &paths.blessed;
     fs::write(blessed, b"").map_err(|source| Error::file("write", blessed, source))?;
     Ok(blessing.map(|blessing| blessing.generation))
@@ -81,6 +84,7 @@ pub fn fail(
     store.write(&machine.ledger)?;
     let has_other =
         machine.entries.iter().any(|other| other.name != entry.name && other.is_usable());
-    let is_alone = entry.name.is_bad() && !has_other;
+    let has_recovery = machine.recovery.as_ref().is_some_and(|recovery| recovery.is_usable);
+    let is_alone = entry.name.is_bad() && !has_other && !has_recovery;
     Ok(if is_alone { Assessment::Alone } else { Assessment::Counted })
 }

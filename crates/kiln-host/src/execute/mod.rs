@@ -2,13 +2,24 @@
 //! happened since, and names the one write that commits.
 
 mod assess;
+mod kargs;
+mod recovery;
+mod reset;
 mod rollback;
 mod stage;
 mod upgrade;
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use assess::{Assessment, bless, fail};
+pub use kargs::{
+    ArgumentOptions, KernelArguments, RevisionArguments, change_kernel_arguments,
+    show_kernel_arguments,
+};
+pub use recovery::{Content, Settled, deploy, holds, refresh, settle, write_recovery};
+pub use reset::{Forgotten, ResetOptions, reset, take_back};
 pub use rollback::rollback;
 pub use upgrade::{Action, Outcome, UpgradeOptions, upgrade};
 
@@ -37,6 +48,14 @@ fn begin(paths: &Paths, busy: impl FnOnce()) -> Result<(Store, Machine), Error> 
         machine.ledger = ledger;
     }
     Ok((store, machine))
+}
+
+/// Opens a partition for this process alone: fails while anything has it, such as a mapped root.
+fn open_exclusively(node: &str) -> Result<File, Error> {
+    let exclusive = rustix::fs::OFlags::EXCL.bits().cast_signed();
+    let mut options = File::options();
+    let options = options.read(true).write(true).custom_flags(exclusive);
+    options.open(node).map_err(Error::device("open", node))
 }
 
 /// Seconds since 1970 by the machine's clock; 0 if that is before 1970.

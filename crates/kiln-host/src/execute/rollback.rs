@@ -35,6 +35,7 @@ pub fn rollback(
             machine.ledger.next_generation = generation + 1;
         }
         store.write(&machine.ledger)?;
+        esp.copy_addons(back.to, generation)?;
     }
     let event = |state| Event { time: now(), state, failure: None };
     if let (None, Some(from)) = (back.renumbered, back.from) {

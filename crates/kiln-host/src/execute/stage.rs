@@ -10,21 +10,24 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use kiln_boot::entry::FOLDER;
+use kiln_boot::os_release::Mode;
+use kiln_boot::uki::mode::for_mode;
 use kiln_build::{Assembled, BuildOptions, Place, Progress, Step, Unit, assemble};
 use kiln_release::Release;
 use kiln_release::fetch::{self, LocalContents, RebuildOptions, Remote, Spool, bring};
 use kiln_verity::{RootArgument, decode_hex};
 use tempfile::TempDir;
 
-use super::now;
+use super::kargs::{Carried, carry};
+use super::{now, open_exclusively};
 use crate::Error;
 use crate::esp::SystemPartitionDevice;
-use crate::ledger::{Event, Revision, State, Store, Verification};
-use crate::machine::{Machine, Paths, SlotPartition, Staged};
+use crate::ledger::{Event, Revision, Slot, State, Store, Verification};
+use crate::machine::{BootEntry, Machine, Paths, SlotPartition, Staged};
 use crate::plan::Plan;
 
 /// Largest boot file that is read back from the ESP, in bytes.
-const MAXIMUM_BOOT_FILE: u32 = 256 << 20;
+pub(super) const MAXIMUM_BOOT_FILE: u32 = 256 << 20;
 
 /// What both ways need.
 pub(super) struct Stage<'a> {
@@ -35,6 +38,8 @@ pub(super) struct Stage<'a> {
     pub(super) source: String,
     /// Digest of what the reference names.
     pub(super) digest: Option<String>,
+    /// Who vouches for it.
+    pub(super) verification: Verification,
 }
 
 /// Builds a container image into the slot; gives the generation.
@@ -49,6 +54,7 @@ pub(super) fn stage_image(
     let mut place = SlotPlace {
         root: root.try_clone().map_err(Error::device("open", &partition.node))?,
         folder: stage.paths.ledger.clone(),
+        slot: (partition.slot, partition.length),
         make_room: &mut || make_room(stage.store, machine, stage.plan),
         failure: None,
     };
@@ -82,6 +88,7 @@ pub(super) fn stage_release(
     let mut place = SlotPlace {
         root: root.try_clone().map_err(Error::device("open", &partition.node))?,
         folder: stage.paths.ledger.clone(),
+        slot: (partition.slot, partition.length),
         make_room: &mut || make_room(stage.store, machine, stage.plan),
         failure: None,
     };
@@ -134,27 +141,26 @@ fn boot_files(machine: &Machine) -> Result<Vec<Vec<u8>>, Error> {
 }
 
 /// Opens the slot that will be written, for this process alone.
-fn open_slot(machine: &Machine, plan: &Plan) -> Result<(SlotPartition, File), Error> {
+pub(super) fn open_slot(machine: &Machine, plan: &Plan) -> Result<(SlotPartition, File), Error> {
     let Some(partition) = machine.partition(plan.target).cloned() else {
         return Err(Error::NotKiln { reason: format!("no slot {}", plan.target) });
     };
-    // Exclusive: fails while anything has the slot, such as a mapped root.
-    let exclusive = rustix::fs::OFlags::EXCL.bits().cast_signed();
-    let root = File::options()
-        .read(true)
-        .write(true)
-        .custom_flags(exclusive)
-        .open(&partition.node)
-        .map_err(Error::device("open", &partition.node))?;
+    let root = open_exclusively(&partition.node)?;
     Ok((partition, root))
 }
 
 /// Takes away what starts from the slot that will be overwritten, and what was staged.
-fn make_room(store: &Store, machine: &mut Machine, plan: &Plan) -> Result<(), Error> {
+pub(super) fn make_room(store: &Store, machine: &mut Machine, plan: &Plan) -> Result<(), Error> {
     let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
+    // Whether it can be written at all; it would be too late to find out that state is full.
+    store.write(&machine.ledger)?;
     for path in &plan.removes {
         esp.remove(path)?;
     }
+    let stays = |entry: &&BootEntry| !plan.replaces.contains(&entry.name.generation);
+    let kept: Vec<u32> =
+        machine.entries.iter().filter(stays).map(|entry| entry.name.generation).collect();
+    esp.remove_addons_except(&kept)?;
     for generation in &plan.replaces {
         let event = Event { time: now(), state: State::Replaced, failure: None };
         machine.ledger.record(*generation, event);
@@ -163,8 +169,9 @@ fn make_room(store: &Store, machine: &mut Machine, plan: &Plan) -> Result<(), Er
     store.write(&machine.ledger)
 }
 
-/// Proves the slot and puts the boot file where no loader lists it.
-fn finish(
+/// Proves the slot and puts the boot file where no loader lists it. What went to recovery is listed at
+/// once, and is no revision: its generation is 0.
+pub(super) fn finish(
     stage: Stage<'_>,
     machine: &mut Machine,
     partition: &SlotPartition,
@@ -175,16 +182,18 @@ fn finish(
     root.sync_all().map_err(Error::device("write back", &partition.node))?;
     let refuse =
         |reason| Error::Slot { slot: partition.slot, device: partition.node.clone(), reason };
-    let metadata = root.metadata().map_err(Error::device("look at", &partition.node))?;
-    // So that the proof below reads the medium. A file has no cache of its own to drop.
-    if metadata.file_type().is_block_device() {
-        kiln_sys::block::drop_cache(root, &partition.node)
-            .map_err(|error| refuse(error.to_string()))?;
-    }
+    drop_cache(root, partition.slot, &partition.node)?;
     prove(root, &release).map_err(refuse)?;
 
     let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
-    let (needed, free) = (boot_file.len() as u64, esp.free()?);
+    if partition.slot == Slot::Recovery {
+        let boot_file = for_mode(boot_file, Mode::Recovery).map_err(kiln_build::Error::from)?;
+        super::recovery::publish(&mut esp, &release, &boot_file)?;
+        return Ok(0);
+    }
+    let Carried { arguments, boot_file, addons } = carry(machine, boot_file, root)?;
+    let of_addons: u64 = addons.iter().map(|addon| addon.facts.length).sum();
+    let (needed, free) = (boot_file.len() as u64 + of_addons, esp.free()?);
     if needed > free {
         return Err(Error::Refused {
             reason: format!(
@@ -200,13 +209,29 @@ fn finish(
         release,
         reference: Some(stage.source),
         digest: stage.digest,
-        verification: Verification::Unverified,
+        verification: stage.verification,
+        arguments,
         events: vec![event],
     });
     // The number is used up before a file carries it.
     stage.store.write(&machine.ledger)?;
-    esp.put(&Staged::path(generation), boot_file)?;
+    esp.put_addons(generation, &addons)?;
+    esp.put(&Staged::path(generation), &boot_file)?;
     Ok(generation)
+}
+
+/// So that a proof reads the medium. A file has no cache of its own to drop.
+pub(super) fn drop_cache(root: &File, slot: Slot, node: &str) -> Result<(), Error> {
+    let metadata = root.metadata().map_err(Error::device("look at", node))?;
+    if !metadata.file_type().is_block_device() {
+        return Ok(());
+    }
+    let device = node.to_owned();
+    kiln_sys::block::drop_cache(root, node).map_err(|error| Error::Slot {
+        slot,
+        device,
+        reason: error.to_string(),
+    })
 }
 
 /// The image may have changed under its tag between the check and the build.
@@ -221,7 +246,7 @@ fn check_source(assembled: &Assembled, manifest_digest: &str) -> Result<(), Erro
 }
 
 /// Reads the whole slot back and compares its root hash.
-fn prove(root: &File, release: &Release) -> Result<(), String> {
+pub(super) fn prove(root: &File, release: &Release) -> Result<(), String> {
     let facts = &release.root;
     let salt = decode_hex(&facts.salt).map_err(|error| error.to_string())?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -241,6 +266,8 @@ struct SlotPlace<'a> {
     root: File,
     /// Where data goes that is needed only while building.
     folder: PathBuf,
+    /// The slot, and its length in bytes.
+    slot: (Slot, u64),
     /// Makes room for the root.
     make_room: &'a mut dyn FnMut() -> Result<(), Error>,
     /// Why there is no room, which the builder cannot carry.
@@ -248,6 +275,21 @@ struct SlotPlace<'a> {
 }
 
 impl Place for SlotPlace<'_> {
+    /// What an image becomes is known only when it is encoded; still before anything was removed.
+    fn check(&mut self, length: u64) -> Result<(), kiln_build::Error> {
+        let (slot, available) = self.slot;
+        if length <= available {
+            return Ok(());
+        }
+        self.failure = Some(Error::Refused {
+            reason: format!(
+                "its root of {length} bytes does not fit slot {slot} of {available} bytes"
+            ),
+            hint: "build a smaller image, or install anew with larger slots".to_owned(),
+        });
+        Err(kiln_build::Error::write(&self.folder, std::io::ErrorKind::FileTooLarge.into()))
+    }
+
     /// Asked when everything was fetched and encoded, and right before the first byte is written: an
     /// image that cannot be fetched or booted costs no revision that could be gone back to.
     fn root(&mut self, _name: &str) -> Result<File, kiln_build::Error> {

@@ -2,21 +2,27 @@
 //!
 //! The order is what keeps a machine alive. Nothing is touched before everything was checked; the
 //! boot file of the slot that will be overwritten goes first, so that nothing can start a half
-//! written root; the new boot file appears last, and **that rename is the commit point**.
+//! written root; the new boot file appears last, and **that rename is the commit point**. Who vouches
+//! for a release is asked when its digest is known and nothing else was fetched.
+
+use std::sync::Arc;
 
 use kiln_build::{BuildOptions, Input, Progress};
 use kiln_disk::fat::update::Change;
 use kiln_registry::{Platform, Reference, Source};
 use kiln_release::Sequence;
-use kiln_release::fetch::{Found, Remote, look_up};
+use kiln_release::fetch::{Found, Named, Remote, look_up};
+use kiln_release::signature::{Verdict, Verifier};
 
 use super::stage::{Stage, stage_image, stage_release};
 use super::{begin, now};
 use crate::Error;
 use crate::esp::SystemPartitionDevice;
-use crate::ledger::{Event, State, Store};
+use crate::etc;
+use crate::ledger::{Event, State, Store, Verification};
 use crate::machine::{Machine, Paths, Staged};
 use crate::plan::{self, Decision, Offer, Permissions, Reason};
+use crate::policy;
 
 /// What a boot file may need on the ESP, in bytes, before it is known: an unusually large kernel
 /// with all its drivers.
@@ -34,7 +40,7 @@ pub enum Action {
 }
 
 /// What an upgrade is to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct UpgradeOptions {
     /// How the root is built, `input` included: the image to fetch.
     pub build: BuildOptions,
@@ -46,6 +52,13 @@ pub struct UpgradeOptions {
     pub permissions: Permissions,
     /// What later upgrades without a reference fetch.
     pub follow: Option<String>,
+    /// Take it without looking for signatures, where the policy allows that.
+    pub skip_verification: bool,
+    /// The repository that has the signatures, if not the image's own and the policy names none.
+    pub signatures: Option<Reference>,
+    /// Whether it goes into recovery instead of a slot; `action` is then [`Action::Apply`], and what
+    /// runs, failed or is older does not matter.
+    pub into_recovery: bool,
 }
 
 /// What an upgrade did.
@@ -59,6 +72,8 @@ pub enum Outcome {
         manifest_digest: String,
         /// Its place in the order.
         sequence: Sequence,
+        /// Who vouches for it.
+        verification: Verification,
     },
     /// It is on the disk; the next boot starts the old one.
     Staged {
@@ -70,6 +85,8 @@ pub enum Outcome {
         /// Its generation.
         generation: u32,
     },
+    /// Recovery holds it.
+    Recovery,
 }
 
 /// What a source offers.
@@ -97,16 +114,20 @@ pub fn upgrade(
     progress: &mut dyn Progress,
     busy: impl FnOnce(),
 ) -> Result<Outcome, Error> {
+    let (options, verifier) = &guarded(paths, options, progress)?;
     let (store, mut machine) = begin(paths, busy)?;
-    let (offered, digest) = match &options.source {
-        Source::Registry(reference) => match ask(reference, options, &machine)? {
+    if options.into_recovery {
+        return write_into_recovery(paths, options, verifier, &store, &mut machine, progress);
+    }
+    let (offered, origin) = match &options.source {
+        Source::Registry(reference) => match ask(reference, options, verifier, &machine)? {
             Answer::Unchanged(reason) => {
                 remember(&store, &mut machine, options)?;
                 return Ok(Outcome::Nothing(reason));
             }
-            Answer::Offered(offered, digest) => (*offered, Some(digest)),
+            Answer::Offered(offered, origin) => (*offered, origin),
         },
-        _ => (image(options)?, None),
+        source => (image(source, options)?, Origin::local()),
     };
     let (manifest_digest, sequence) = match &offered {
         Offered::Image { manifest_digest, sequence, .. } => (manifest_digest.clone(), *sequence),
@@ -119,8 +140,13 @@ pub fn upgrade(
     if options.action == Action::Check {
         return Ok(match decision {
             Decision::Nothing(reason) => Outcome::Nothing(reason),
-            _ => Outcome::Available { manifest_digest, sequence },
+            _ => {
+                Outcome::Available { manifest_digest, sequence, verification: origin.verification }
+            }
         });
+    }
+    if !matches!(decision, Decision::Nothing(_)) {
+        etc::check_room(paths, &machine)?;
     }
     remember(&store, &mut machine, options)?;
     let generation = match decision {
@@ -128,7 +154,8 @@ pub fn upgrade(
         Decision::Activate { generation } => generation,
         Decision::Write(plan) => {
             let source = options.source.to_string();
-            let stage = Stage { paths, store: &store, plan: &plan, source, digest };
+            let Origin { digest, verification } = origin;
+            let stage = Stage { paths, store: &store, plan: &plan, source, digest, verification };
             match &offered {
                 Offered::Image { manifest_digest, .. } => {
                     stage_image(stage, &mut machine, &options.build, manifest_digest, progress)?
@@ -142,22 +169,88 @@ pub fn upgrade(
     if options.action == Action::Stage {
         return Ok(Outcome::Staged { generation });
     }
+    etc::begin_anew(paths, &machine, generation)?;
     activate(&store, &mut machine, generation)?;
     Ok(Outcome::Activated { generation })
+}
+
+/// Brings a release into recovery.
+fn write_into_recovery(
+    paths: &Paths,
+    options: &UpgradeOptions,
+    verifier: &Verifier,
+    store: &Store,
+    machine: &mut Machine,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, Error> {
+    let (offered, Origin { digest, verification }) = match &options.source {
+        Source::Registry(reference) => {
+            let named = look_up(reference, &options.build.reading.registry)?;
+            offered(reference, named, options, verifier)?
+        }
+        source => (image(source, options)?, Origin::local()),
+    };
+    let (host, own) = (Platform::host().architecture, env!("CARGO_PKG_VERSION"));
+    let plan = plan::into_recovery(machine, &offer(&offered, machine), &host, own)?;
+    let source = options.source.to_string();
+    let stage = Stage { paths, store, plan: &plan, source, digest, verification };
+    match &offered {
+        Offered::Image { manifest_digest, .. } => {
+            stage_image(stage, machine, &options.build, manifest_digest, progress)?
+        }
+        Offered::Release(remote) => {
+            stage_release(stage, machine, remote, options.build.threads, progress)?
+        }
+    };
+    Ok(Outcome::Recovery)
 }
 
 /// What a registry says.
 enum Answer {
     /// The reference names what it named when the next revision was fetched.
     Unchanged(Reason),
-    /// Something else, and the digest of what the reference names.
-    Offered(Box<Offered>, String),
+    /// Something else, and what is known of where it is from.
+    Offered(Box<Offered>, Origin),
+}
+
+/// What the ledger keeps of where a release is from.
+struct Origin {
+    /// Digest of what the reference names.
+    digest: Option<String>,
+    verification: Verification,
+}
+
+impl Origin {
+    /// A file of this machine: it has no signature, and where those are required it came not so far.
+    fn local() -> Self {
+        Self { digest: None, verification: Verification::Unverified }
+    }
+}
+
+/// The options with a gate that the policy keeps, which no image passes on the way into a slot
+/// without having been judged, the one with the boot files included.
+fn guarded(
+    paths: &Paths,
+    options: &UpgradeOptions,
+    progress: &mut dyn Progress,
+) -> Result<(UpgradeOptions, Arc<Verifier>), Error> {
+    let registry = &options.build.reading.registry;
+    let (skip, place) = (options.skip_verification, options.signatures.clone());
+    let verifier = Arc::new(policy::read(paths)?.verifier(skip, place, registry)?);
+    if skip {
+        progress
+            .warning("signatures are not looked at (--no-verify): nobody vouches for what comes");
+    }
+    let mut options = options.clone();
+    options.build.reading.registry.gate = Some(verifier.clone());
+    Ok((options, verifier))
 }
 
 /// Asks a registry: one request if nothing changed.
 fn ask(
     reference: &Reference,
     options: &UpgradeOptions,
+    verifier: &Verifier,
     machine: &Machine,
 ) -> Result<Answer, Error> {
     let named = look_up(reference, &options.build.reading.registry)?;
@@ -170,16 +263,37 @@ fn ask(
         let reason = if is_running { Reason::Running } else { Reason::Activated };
         return Ok(Answer::Unchanged(reason));
     }
-    let offered = match named.resolve()? {
-        Found::Release(remote) => Offered::Release(Box::new(remote)),
-        Found::ContainerImage(_) => image(options)?,
+    let (offered, origin) = offered(reference, named, options, verifier)?;
+    Ok(Answer::Offered(Box::new(offered), origin))
+}
+
+/// What a registry has under a reference, once its signatures are judged.
+fn offered(
+    reference: &Reference,
+    named: Named,
+    options: &UpgradeOptions,
+    verifier: &Verifier,
+) -> Result<(Offered, Origin), Error> {
+    let digest = named.digest;
+    let (found, verdict) = named.resolve_verified(verifier)?;
+    let verification = match verdict {
+        Verdict::Verified(key) => Verification::Signed(key.to_string()),
+        Verdict::Unverified => Verification::Unverified,
     };
-    Ok(Answer::Offered(Box::new(offered), digest))
+    let offered = match found {
+        Found::Release(remote) => Offered::Release(Box::new(remote)),
+        // By the digest that was judged, whatever the tag means by now.
+        Found::ContainerImage(_) => {
+            let reference = Reference { digest: Some(digest), ..reference.clone() };
+            image(&Source::Registry(reference), options)?
+        }
+    };
+    Ok((offered, Origin { digest: Some(digest.to_string()), verification }))
 }
 
 /// Reads a container image's documents.
-fn image(options: &UpgradeOptions) -> Result<Offered, Error> {
-    let image = kiln_registry::open(&options.source, &options.build.reading.registry)?;
+fn image(source: &Source, options: &UpgradeOptions) -> Result<Offered, Error> {
+    let image = kiln_registry::open(source, &options.build.reading.registry)?;
     let created = || Sequence::from_created(image.config.created.as_deref());
     Ok(Offered::Image {
         manifest_digest: image.manifest_digest.to_string(),
@@ -228,7 +342,7 @@ fn remember(store: &Store, machine: &mut Machine, options: &UpgradeOptions) -> R
 }
 
 /// Lists the staged boot file: the commit point.
-fn activate(store: &Store, machine: &mut Machine, generation: u32) -> Result<(), Error> {
+pub(super) fn activate(store: &Store, machine: &mut Machine, generation: u32) -> Result<(), Error> {
     let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
     let from = Staged::path(generation);
     let to = kiln_boot::entry::EntryName::fresh(generation).path();
@@ -243,6 +357,15 @@ impl UpgradeOptions {
     #[must_use]
     pub fn new(mut build: BuildOptions, source: Source, action: Action) -> Self {
         build.input = Input::Source(source.clone());
-        Self { build, source, action, permissions: Permissions::default(), follow: None }
+        Self {
+            build,
+            source,
+            action,
+            permissions: Permissions::default(),
+            follow: None,
+            skip_verification: false,
+            signatures: None,
+            into_recovery: false,
+        }
     }
 }

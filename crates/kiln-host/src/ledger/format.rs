@@ -11,6 +11,7 @@
 use kiln_release::Release;
 use serde::{Deserialize, Serialize};
 
+use super::LocalArguments;
 use crate::Error;
 
 /// The value of `format` in every ledger that this crate writes.
@@ -132,11 +133,11 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verification {
-    /// Built by this machine from an image without a policy: nobody vouched for it.
+    /// Taken without a signature by a trusted key: nobody vouched for it.
     Unverified,
     /// Came with the disk image that the machine was made from.
     Delivered,
-    /// Signed by a key of the policy: its fingerprint.
+    /// Signed by a key of the policy: its fingerprint (`sha256:…` of its DER form).
     Signed(String),
 }
 
@@ -172,6 +173,9 @@ pub struct Revision {
     pub digest: Option<String>,
     /// Who vouches for it.
     pub verification: Verification,
+    /// Its kernel arguments, where not those of the release alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<LocalArguments>,
     /// What happened to it, oldest first, at least one event.
     pub events: Vec<Event>,
 }
@@ -181,6 +185,12 @@ impl Revision {
     #[must_use]
     pub fn state(&self) -> State {
         self.events.last().map_or(State::Replaced, |event| event.state)
+    }
+
+    /// Whether it is a release that ran already, with other kernel arguments.
+    #[must_use]
+    pub fn is_variation(&self) -> bool {
+        self.arguments.as_ref().is_some_and(|arguments| arguments.varies.is_some())
     }
 
     /// Why it failed, if it did and nobody changed that.
@@ -302,6 +312,8 @@ impl Ledger {
             .iter()
             .rev()
             .filter(matches)
+            // A change of arguments that failed says nothing about the release that ran before it.
+            .filter(|revision| !revision.is_variation() || has(revision, State::Blessed))
             .filter(|revision| has(revision, State::Failed) || has(revision, State::Blessed));
         judged.next().filter(|revision| !has(revision, State::Blessed))
     }

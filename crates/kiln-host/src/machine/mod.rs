@@ -11,12 +11,17 @@ use kiln_boot::entry::EntryName;
 use kiln_verity::RootArgument;
 
 pub use paths::Paths;
+pub(crate) use read::{DELIVERED, command_line, root_argument};
 pub use read::{Glimpse, glimpse, is_counted, read};
 
 use crate::ledger::{Ledger, Slot};
 
 /// Folder on the ESP for boot files that no loader lists, and for notes.
 pub const STAGING: &str = "EFI/kiln";
+
+/// The facts of the release that recovery holds, on the ESP. Only those of the root that recovery's
+/// boot file starts are believed.
+pub const RECOVERY_FACTS: &str = "EFI/kiln/recovery.json";
 
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +100,19 @@ pub struct SlotPartition {
     pub length: u64,
 }
 
+/// What recovery holds, by its boot file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoverySlot {
+    /// Length of the boot file in bytes.
+    pub length: u32,
+    /// What root it starts; `None` if the file is damaged.
+    pub root: Option<RootArgument>,
+    /// Whether the recovery partition seems to hold this root, by its top hash block.
+    pub is_usable: bool,
+    /// The release, if its facts are on the ESP.
+    pub release: Option<kiln_release::Release>,
+}
+
 /// A note that a failed boot left on the ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureNote {
@@ -130,12 +148,19 @@ pub struct Machine {
     pub staged: Vec<Staged>,
     /// The slots that the disk has.
     pub slots: Vec<SlotPartition>,
+    /// Recovery, if it has a boot file. It is no entry: it has no number, is never counted and never
+    /// what an upgrade replaces.
+    pub recovery: Option<RecoverySlot>,
+    /// Whether the state is the disk's: recovery runs without one that is damaged.
+    pub has_state: bool,
     /// The ESP.
     pub system_partition: SystemPartition,
     /// What failed boots left.
     pub notes: Vec<FailureNote>,
     /// `release.json` of generation 1, as the builder left it on the ESP.
     pub delivered: Option<kiln_release::Release>,
+    /// Where that came from, if `kiln install` brought it.
+    pub origin: Option<crate::install::Origin>,
     /// What happened so far.
     pub ledger: Ledger,
 }

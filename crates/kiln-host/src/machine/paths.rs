@@ -15,16 +15,38 @@ pub struct Paths {
     pub motd: PathBuf,
     /// The folder of the ledger.
     pub ledger: PathBuf,
+    /// The state's root.
+    pub state: PathBuf,
+    /// What programs see as `/etc`.
+    pub etc: PathBuf,
+    /// `/etc` as the running release has it.
+    pub release_etc: PathBuf,
+    /// Where changes of `/etc` are that are not kept.
+    pub ephemeral_etc: PathBuf,
     /// Downloaded layers, until the upgrade that needs them is done.
     pub cache: PathBuf,
     /// How the running root was made.
     pub recipe: PathBuf,
+    /// Addons of the running release.
+    pub addons: PathBuf,
+    /// What says that a debug overlay is there.
+    pub debug: PathBuf,
     /// Folders of health checks; a later one overrides the same name in an earlier one.
     pub health_checks: Vec<PathBuf>,
+    /// The folder of policy and keys in the verified root.
+    pub root_policy: PathBuf,
+    /// The folder of policy and keys that the machine adds.
+    pub machine_policy: PathBuf,
     /// Credentials for registries that belong to the machine and not to a person.
     pub credentials: PathBuf,
+    /// Variables of the firmware.
+    pub variables: PathBuf,
     /// Block devices, partitions included.
     pub block_devices: PathBuf,
+    /// What is mounted (proc_pid_mountinfo(5)).
+    pub mounts: PathBuf,
+    /// What is swap (proc_swaps(5)).
+    pub swap: PathBuf,
     /// What stands for `/dev`.
     pub devices: PathBuf,
 }
@@ -39,11 +61,22 @@ impl Paths {
             health_failure: root.join("run/kiln/health-failure"),
             motd: root.join("run/motd.d/50-kiln"),
             ledger: root.join("state/kiln"),
+            state: root.join("state"),
+            etc: root.join("etc"),
+            release_etc: root.join("run/kiln/etc/lower"),
+            ephemeral_etc: root.join("run/kiln/etc/upper"),
             cache: root.join("state/kiln/cache"),
             recipe: root.join(kiln_build::recipe::PATH),
+            addons: root.join(kiln_boot::arguments::ADDON_FOLDER),
+            debug: root.join("run/kiln/debug"),
             health_checks: vec![root.join("usr/lib/kiln/health.d"), root.join("etc/kiln/health.d")],
+            root_policy: root.join("usr/lib/kiln"),
+            machine_policy: root.join("etc/kiln"),
             credentials: root.join("etc/kiln/auth.json"),
+            variables: root.join("sys/firmware/efi/efivars"),
             block_devices: root.join("sys/class/block"),
+            mounts: root.join("proc/self/mountinfo"),
+            swap: root.join("proc/swaps"),
             devices: root.join("dev"),
         }
     }

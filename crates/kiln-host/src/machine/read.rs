@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use kiln_boot::entry::{EntryName, FOLDER};
+use kiln_boot::entry::{EntryName, FOLDER, RECOVERY_FILE};
 use kiln_boot::uki;
 use kiln_disk::fat::Fat;
 use kiln_disk::fat::update::Volume;
@@ -13,9 +13,11 @@ use kiln_release::Release;
 use kiln_verity::{BLOCK, RootArgument, verify_block};
 
 use super::{
-    BootEntry, Booted, FailureNote, Machine, Paths, STAGING, SlotPartition, Staged, SystemPartition,
+    BootEntry, Booted, FailureNote, Machine, Paths, RECOVERY_FACTS, RecoverySlot, STAGING,
+    SlotPartition, Staged, SystemPartition,
 };
 use crate::Error;
+use crate::install::Origin;
 use crate::ledger::{self, Ledger, Slot};
 
 /// Largest boot file that is read, in bytes.
@@ -65,9 +67,12 @@ pub fn read(paths: &Paths) -> Result<Machine, Error> {
         entries: Vec::new(),
         staged: Vec::new(),
         slots,
+        recovery: None,
+        has_state: facts.has_state,
         system_partition,
         notes: Vec::new(),
         delivered: None,
+        origin: Origin::read(&fat),
         ledger: ledger::read(&paths.ledger)?.unwrap_or_default(),
     };
     read_boot_files(&mut machine, &fat).map_err(failed())?;
@@ -110,6 +115,7 @@ struct Facts {
     booted: Booted,
     disk: String,
     is_counted: Option<bool>,
+    has_state: bool,
 }
 
 impl Facts {
@@ -144,7 +150,9 @@ impl Facts {
             is_recovery: value("mode")? == "recovery",
         };
         let is_counted = value("counted").ok().map(|answer| answer == "yes");
-        Ok(Self { booted, disk: value("disk")?, is_counted })
+        // First processes before recovery never ran without the state.
+        let has_state = value("state").map_or(true, |answer| answer == "disk");
+        Ok(Self { booted, disk: value("disk")?, is_counted, has_state })
     }
 }
 
@@ -181,6 +189,15 @@ fn read_boot_files(machine: &mut Machine, fat: &Fat<'_>) -> Result<(), kiln_disk
         let lower = found.path.to_ascii_lowercase();
         let file = found.path.rsplit('/').next().unwrap_or_default().to_owned();
         if lower.strip_prefix(&listed).is_some_and(|rest| !rest.contains('/')) {
+            if file.eq_ignore_ascii_case(RECOVERY_FILE) {
+                let root = root_of(fat, &found.path, found.length)?;
+                let is_usable =
+                    root.as_ref().is_some_and(|root| holds(machine, root, Slot::Recovery));
+                let recovery =
+                    RecoverySlot { length: found.length, root, is_usable, release: None };
+                machine.recovery = Some(recovery);
+                continue;
+            }
             let Ok(name) = file.parse::<EntryName>() else { continue };
             let root = root_of(fat, &found.path, found.length)?;
             let slot = root.as_ref().and_then(|root| holder(machine, root));
@@ -200,10 +217,25 @@ fn read_boot_files(machine: &mut Machine, fat: &Fat<'_>) -> Result<(), kiln_disk
             }
         }
     }
+    read_recovery_facts(machine, fat)?;
     // As the loader orders them: good before bad, then the newest first.
     machine
         .entries
         .sort_by_key(|entry| (entry.name.is_bad(), std::cmp::Reverse(entry.name.generation)));
+    Ok(())
+}
+
+/// Who recovery's root is, if that is on the ESP.
+fn read_recovery_facts(machine: &mut Machine, fat: &Fat<'_>) -> Result<(), kiln_disk::Error> {
+    let Some(recovery) = &mut machine.recovery else { return Ok(()) };
+    let text = match fat.read(RECOVERY_FACTS, MAXIMUM_NOTE) {
+        Ok(text) => text,
+        Err(kiln_disk::Error::NoFile(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let hash = recovery.root.as_ref().map(|root| root.root.to_string());
+    let release = Release::from_json(&text).ok();
+    recovery.release = release.filter(|release| Some(&release.root.hash) == hash.as_ref());
     Ok(())
 }
 
@@ -252,21 +284,25 @@ pub(crate) fn command_line(boot_file: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned())
 }
 
-/// The slot whose top hash block is that of `root`. Reading errors mean that it does not hold it.
+/// The slot whose top hash block is that of `root`. Recovery is none: a system starts from there only in
+/// need.
 fn holder(machine: &Machine, root: &RootArgument) -> Option<Slot> {
-    let holds = |partition: &&SlotPartition| {
-        let mut block = [0; BLOCK];
-        root.image_length() <= partition.length
-            && open(&partition.node)
-                .and_then(|device| {
-                    device
-                        .read_at(root.hash_offset(), &mut block)
-                        .map_err(Error::device("read", &partition.node))
-                })
-                .is_ok()
-            && verify_block(&root.salt, &block, &root.root.0)
-    };
-    machine.slots.iter().find(holds).map(|partition| partition.slot)
+    [Slot::A, Slot::B].into_iter().find(|slot| holds(machine, root, *slot))
+}
+
+/// Whether the top hash block in a slot is that of `root`. Reading errors mean that it is not.
+fn holds(machine: &Machine, root: &RootArgument, slot: Slot) -> bool {
+    let Some(partition) = machine.partition(slot) else { return false };
+    let mut block = [0; BLOCK];
+    root.image_length() <= partition.length
+        && open(&partition.node)
+            .and_then(|device| {
+                device
+                    .read_at(root.hash_offset(), &mut block)
+                    .map_err(Error::device("read", &partition.node))
+            })
+            .is_ok()
+        && verify_block(&root.salt, &block, &root.root.0)
 }
 
 /// The newest entry that starts the running root: for kernels that were started without the loader.

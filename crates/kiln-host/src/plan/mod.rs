@@ -5,7 +5,10 @@
 //! is changed.
 
 mod bless;
+mod kargs;
 mod reconcile;
+mod recovery;
+mod reset;
 mod rollback;
 mod upgrade;
 
@@ -13,6 +16,9 @@ mod upgrade;
 pub(crate) mod test_support;
 
 pub use bless::{Blessing, bless};
+pub use kargs::{ArgumentEdit, ArgumentPlan, ArgumentRequest, kernel_arguments, wishes};
 pub use reconcile::reconcile;
+pub use recovery::{Fill, Filling, Unfilled, deployment, deploys_by_itself, fill, into_recovery};
+pub use reset::{ResetPlan, ResetRequest, reset};
 pub use rollback::{Rollback, rollback};
 pub use upgrade::{Decision, Offer, Permissions, Plan, Reason, upgrade};

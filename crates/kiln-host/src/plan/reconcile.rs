@@ -12,6 +12,7 @@ use crate::machine::Machine;
 pub fn reconcile(machine: &Machine, time: u64) -> Ledger {
     let mut ledger = machine.ledger.clone();
     add_delivered(machine, &mut ledger, time);
+    skip_used(machine, &mut ledger);
     let generations: Vec<u32> =
         ledger.revisions.iter().map(|revision| revision.generation).collect();
     for generation in generations {
@@ -22,26 +23,50 @@ pub fn reconcile(machine: &Machine, time: u64) -> Ledger {
     ledger
 }
 
-/// Generation 1 came with the disk; nobody wrote it down yet.
+/// A ledger that was lost with the state begins anew, and must not give a number that the ESP still
+/// carries: the loader orders by it.
+fn skip_used(machine: &Machine, ledger: &mut Ledger) {
+    let listed = machine.entries.iter().map(|entry| entry.name.generation);
+    let staged = machine.staged.iter().map(|staged| staged.generation);
+    let greatest = listed.chain(staged).max().unwrap_or(0);
+    ledger.next_generation = ledger.next_generation.max(greatest.saturating_add(1));
+}
+
+/// Generation 1 came with the disk; nobody wrote it down yet. A ledger that stayed through an
+/// installation has another release under this number, or one that was replaced since.
 fn add_delivered(machine: &Machine, ledger: &mut Ledger, time: u64) {
-    let is_first = machine.entries.iter().any(|entry| entry.name.generation == 1);
-    if let Some(release) = &machine.delivered
-        && is_first
-        && ledger.revision(1).is_none()
-    {
-        let event = Event { time, state: State::Trying, failure: None };
-        ledger.revisions.insert(
-            0,
-            Revision {
-                generation: 1,
-                slot: Slot::A,
-                release: release.clone(),
-                reference: None,
-                digest: None,
-                verification: Verification::Delivered,
-                events: vec![event],
-            },
-        );
+    let Some(release) = &machine.delivered else { return };
+    let Some(first) = machine.entries.iter().find(|entry| entry.name.generation == 1) else {
+        return;
+    };
+    let starts_it =
+        first.root.as_ref().is_some_and(|root| root.root.to_string() == release.root.hash);
+    let is_known = ledger.revision(1).is_some_and(|known| {
+        !starts_it
+            || known.release.root.hash == release.root.hash && known.state() != State::Replaced
+    });
+    if is_known {
+        return;
+    }
+    ledger.revisions.retain(|revision| revision.generation != 1);
+    let origin = machine.origin.as_ref();
+    let follow = origin.and_then(|origin| origin.follow.clone());
+    let event = Event { time, state: State::Trying, failure: None };
+    ledger.revisions.insert(
+        0,
+        Revision {
+            generation: 1,
+            slot: Slot::A,
+            release: release.clone(),
+            reference: follow.clone(),
+            digest: origin.and_then(|origin| origin.digest.clone()),
+            verification: Verification::Delivered,
+            arguments: None,
+            events: vec![event],
+        },
+    );
+    if follow.is_some() {
+        ledger.follow = follow;
     }
 }
 
@@ -109,6 +134,48 @@ mod tests {
         assert_eq!(states(&machine), [(1, State::Trying)]);
         machine.ledger = reconcile(&machine, 7);
         assert_eq!(reconcile(&machine, 8), machine.ledger);
+    }
+
+    #[test]
+    fn what_was_installed_is_followed_also_with_a_ledger_that_stayed() {
+        use crate::install::Origin;
+        let mut machine = machine();
+        machine.delivered = Some(release(3));
+        machine.origin =
+            Some(Origin::new(Some("docker://registry.example/edge".into()), Some("d".into())));
+        machine.booted.generation = Some(1);
+        machine.entries = vec![entry(1, 3, Some(Slot::A), false)];
+        for kept in [true, false] {
+            if !kept {
+                machine.ledger = crate::ledger::Ledger::default();
+            }
+            let ledger = reconcile(&machine, 7);
+            assert_eq!(ledger.follow.as_deref(), Some("docker://registry.example/edge"));
+            let first = ledger.revision(1).unwrap();
+            assert_eq!(
+                (first.release.root.hash.clone(), first.state()),
+                (release(3).root.hash, State::Trying)
+            );
+            assert_eq!(first.digest.as_deref(), Some("d"));
+            assert_eq!(ledger.revision(2).map(|old| old.state()), kept.then_some(State::Replaced));
+            assert_eq!(ledger.next_generation, if kept { 3 } else { 2 });
+            // Once is enough: a person may follow something else since.
+            machine.ledger = ledger;
+            machine.ledger.follow = None;
+            assert_eq!(reconcile(&machine, 8), machine.ledger);
+        }
+        // A machine that went on to other releases is left alone.
+        machine.entries = vec![entry(1, 1, Some(Slot::A), false)];
+        assert_eq!(reconcile(&machine, 8).follow, None);
+    }
+
+    #[test]
+    fn a_ledger_that_was_lost_gives_no_number_twice() {
+        let mut machine = machine();
+        machine.ledger = crate::ledger::Ledger::default();
+        assert_eq!(reconcile(&machine, 7).next_generation, 3);
+        machine.entries.insert(0, entry(9, 3, Some(Slot::A), false));
+        assert_eq!(reconcile(&machine, 7).next_generation, 10);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) fn release(number: u8) -> Release {
         boot_files: vec![BootFile { mode: "system".into(), length: 9, digest: hash(number) }],
         source: Source { kind: "oci".into(), manifest_digest: Some(digest(number).into()) },
         packages: Vec::new(),
+        addons: Vec::new(),
         minimum_agent: "0.1.0".into(),
     }
 }
@@ -45,6 +46,7 @@ pub(crate) fn revision(generation: u32, number: u8, slot: Slot, state: State) ->
         reference: None,
         digest: None,
         verification: Verification::Unverified,
+        arguments: None,
         events: vec![Event { time: 1, state, failure }],
     }
 }
@@ -71,6 +73,8 @@ pub(crate) fn machine() -> Machine {
         slots: [(Slot::A, "/dev/vda3"), (Slot::B, "/dev/vda4")]
             .map(|(slot, node)| SlotPartition { slot, node: node.into(), length: 2 << 30 })
             .to_vec(),
+        recovery: None,
+        has_state: true,
         system_partition: SystemPartition {
             node: "/dev/vda2".into(),
             free: 1 << 30,
@@ -78,6 +82,7 @@ pub(crate) fn machine() -> Machine {
         },
         notes: Vec::new(),
         delivered: None,
+        origin: None,
         ledger: Ledger {
             next_generation: 3,
             revisions: vec![

@@ -7,7 +7,7 @@ use kiln_release::Sequence;
 
 use crate::Error;
 use crate::ledger::{Slot, State};
-use crate::machine::{Machine, Staged};
+use crate::machine::{BootEntry, Machine, Staged};
 
 /// What is known of a release before it is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +217,7 @@ fn target(machine: &Machine) -> Slot {
     if is_kept(Slot::A) && !is_kept(Slot::B) { Slot::B } else { Slot::A }
 }
 
-fn plan(machine: &Machine, offer: &Offer<'_>) -> Result<Plan, Error> {
+pub(super) fn plan(machine: &Machine, offer: &Offer<'_>) -> Result<Plan, Error> {
     let refuse = |reason: String, hint: &str| Err(Error::Refused { reason, hint: hint.to_owned() });
     let target = target(machine);
     let Some(partition) = machine.partition(target) else {
@@ -248,25 +248,31 @@ fn plan(machine: &Machine, offer: &Offer<'_>) -> Result<Plan, Error> {
         // What starts from no slot is a leftover; it would only be tried in vain.
         entry.slot == Some(target) || entry.slot.is_none()
     });
-    let doomed: Vec<_> =
+    let mut doomed: Vec<_> =
         doomed.filter(|entry| Some(entry.name.generation) != machine.booted.generation).collect();
+    let cluster = machine.system_partition.cluster.max(1);
+    let whole = |length: u64| length.div_ceil(cluster) * cluster;
+    let staged: u64 = machine.staged.iter().map(|staged| whole(u64::from(staged.length))).sum();
+    let available = |doomed: &[&BootEntry]| {
+        let freed: u64 = doomed.iter().map(|entry| whole(u64::from(entry.length))).sum();
+        machine.system_partition.free + staged + freed
+    };
+    let needed = whole(offer.boot_length) + machine.system_partition.cluster;
+    let is_proved = machine.booted_entry().is_some_and(|entry| entry.name.counter.is_none());
+    if needed > available(&doomed) && is_proved {
+        // Other arguments for the root that runs: what runs is the way back, these are history.
+        let is_history = |entry: &&BootEntry| {
+            entry.slot == Some(machine.booted.slot)
+                && Some(entry.name.generation) != machine.booted.generation
+        };
+        doomed.extend(machine.entries.iter().filter(is_history));
+    }
     let mut removes: Vec<String> =
         doomed.iter().map(|entry| format!("{}/{}", kiln_boot::entry::FOLDER, entry.file)).collect();
     let mut replaces: Vec<u32> = doomed.iter().map(|entry| entry.name.generation).collect();
     removes.extend(machine.staged.iter().map(|staged| Staged::path(staged.generation)));
     replaces.extend(machine.staged.iter().map(|staged| staged.generation));
-
-    let whole = |length: u64| {
-        length.div_ceil(machine.system_partition.cluster.max(1))
-            * machine.system_partition.cluster.max(1)
-    };
-    let freed: u64 = doomed
-        .iter()
-        .map(|entry| whole(u64::from(entry.length)))
-        .chain(machine.staged.iter().map(|staged| whole(u64::from(staged.length))))
-        .sum();
-    let needed = whole(offer.boot_length) + machine.system_partition.cluster;
-    let available = machine.system_partition.free + freed;
+    let available = available(&doomed);
     if needed > available {
         let reason = format!(
             "its boot file needs {needed} bytes on the ESP, {available} are free or can be freed"
@@ -326,6 +332,28 @@ mod tests {
         };
         assert_eq!(plan.target, Slot::B);
         assert_eq!(plan.replaces, [2]);
+    }
+
+    #[test]
+    fn earlier_arguments_make_room_when_nothing_else_does() {
+        let mut machine = machine();
+        machine.booted.generation = Some(3);
+        machine.entries.insert(0, entry(3, 2, Some(Slot::B), false));
+        machine.ledger.revisions.push(revision(3, 2, Slot::B, State::Blessed));
+        machine.ledger.next_generation = 4;
+        let large = Offer { boot_length: (1 << 20) + 8192, ..offer(&hash(3), "sha256:3", 30) };
+        let replaces = |machine: &Machine| match decide(machine, &large) {
+            Ok(Decision::Write(plan)) => Ok(plan.replaces),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(replaces(&machine).unwrap(), [1], "there is room");
+        machine.system_partition.free = 0;
+        assert_eq!(replaces(&machine).unwrap(), [1, 2], "never the one that runs");
+        machine.entries.retain(|entry| entry.name.generation != 1);
+        machine.entries[0].name = "kiln-00000003+2-1.efi".parse().unwrap();
+        let error = replaces(&machine).unwrap_err();
+        assert!(error.contains("on the ESP"), "an unproved system keeps its way back: {error}");
     }
 
     #[test]

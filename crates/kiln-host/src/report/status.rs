@@ -1,11 +1,13 @@
 //! What runs, what comes next, and what is in the slots.
 
+use kiln_boot::entry::RECOVERY_FILE;
 use serde::Serialize;
 
 use super::RevisionReport;
 use crate::ledger::{Ledger, Slot};
-use crate::machine::{BootEntry, Booted, Glimpse, Machine};
+use crate::machine::{BootEntry, Booted, Glimpse, Machine, RecoverySlot};
 use crate::motd;
+use crate::plan;
 
 /// The value of `format`.
 const FORMAT: &str = "kiln.status.v1";
@@ -35,14 +37,37 @@ pub struct Status {
     pub staged: Option<RevisionReport>,
     /// What `kiln rollback` goes to.
     pub previous: Option<RevisionReport>,
+    /// What recovery starts, if anything.
+    pub recovery: Option<RevisionReport>,
+    /// Whether somebody chose recovery for the next boot.
+    pub recovery_next: bool,
     /// The slots of the disk.
     pub slots: Vec<SlotReport>,
     /// The ESP.
     pub system_partition: Option<SystemPartitionReport>,
     /// What `kiln upgrade` without a reference fetches.
     pub follow: Option<String>,
+    /// Whether a debug overlay hides what the root hash proves.
+    pub debug_overlay: bool,
     /// The newest revision that failed, until a newer one proves itself.
     pub last_failure: Option<RevisionReport>,
+}
+
+/// What recovery starts; nothing if its boot file or its slot is damaged.
+fn recovery_report(recovery: &RecoverySlot) -> Option<RevisionReport> {
+    let root = recovery.root.as_ref().filter(|_| recovery.is_usable)?;
+    let mut report =
+        RevisionReport::unknown(None, Some(Slot::Recovery), Some(root.root.to_string()));
+    report.entry = Some(RECOVERY_FILE.to_owned());
+    if let Some(release) = &recovery.release {
+        report.name = Some(release.name.clone());
+        report.version = Some(release.version.clone());
+        report.title = Some(release.title.clone());
+        report.sequence = Some(release.sequence.0);
+        report.manifest_digest = release.source.manifest_digest.clone();
+        report.kernel = Some(release.kernel.clone());
+    }
+    Some(report)
 }
 
 /// A slot.
@@ -74,17 +99,22 @@ impl Status {
         let booted = &machine.booted;
         let ledger = &machine.ledger;
         let listed = |entry: &BootEntry| entry_report(ledger, entry);
-        let next = machine.next_entry();
-        let is_other = |entry: &&BootEntry| {
-            let generation = Some(entry.name.generation);
-            generation != booted.generation
-                && generation != next.map(|next| next.name.generation)
-                && entry.root.is_some()
-                && entry.slot.is_some()
-        };
+        // In recovery an entry that does not start is not what comes next.
+        let next = machine.next_entry().filter(|next| !booted.is_recovery || next.is_usable());
+        // The same question as `kiln rollback` asks, so both always agree; while an upgrade waits for
+        // its restart, that is what runs.
+        let back = plan::rollback(machine).ok().map(|back| back.to);
         let mut report = match machine.booted_entry() {
             Some(entry) => listed(entry),
-            None => booted_report(ledger, booted),
+            None => match machine.recovery.as_ref().and_then(recovery_report) {
+                Some(report)
+                    if booted.is_recovery
+                        && report.root_hash.as_ref() == Some(&booted.root_hash) =>
+                {
+                    report
+                }
+                _ => booted_report(ledger, booted),
+            },
         };
         // Where it really runs from, whatever the ledger thinks.
         report.slot = Some(booted.slot);
@@ -123,7 +153,12 @@ impl Status {
                     RevisionReport::unknown(Some(staged.generation), staged.slot, hash)
                 }
             }),
-            previous: machine.entries.iter().find(is_other).map(listed),
+            previous: machine
+                .entries
+                .iter()
+                .find(|entry| Some(entry.name.generation) == back)
+                .map(listed),
+            recovery: machine.recovery.as_ref().and_then(recovery_report),
             slots: slots.collect(),
             system_partition: Some(SystemPartitionReport {
                 device: machine.system_partition.node.clone(),
@@ -131,6 +166,12 @@ impl Status {
             }),
             ..Self::without_disk(booted, ledger, blessed)
         }
+    }
+
+    /// The same with what this boot says of a debug overlay.
+    #[must_use]
+    pub fn with_debug_overlay(self, debug_overlay: bool) -> Self {
+        Self { debug_overlay, ..self }
     }
 
     /// What can be said without reading the disk.
@@ -153,9 +194,12 @@ impl Status {
             next: None,
             staged: None,
             previous: None,
+            recovery: None,
+            recovery_next: false,
             slots: Vec::new(),
             system_partition: None,
             follow: ledger.follow.clone(),
+            debug_overlay: false,
             last_failure: motd::last_failure(ledger).map(RevisionReport::of),
         }
     }
@@ -212,7 +256,8 @@ mod tests {
         let status = Status::of(&machine, true);
         assert_eq!(status.pending_reboot, Some(true));
         assert_eq!(status.next.and_then(|next| next.generation), Some(3));
-        assert_eq!(status.previous, None, "its slot was taken");
+        // What runs: its slot's other entry was taken, and a rollback takes the upgrade back.
+        assert_eq!(status.previous.and_then(|previous| previous.generation), Some(2));
     }
 
     #[test]
@@ -249,6 +294,9 @@ mod tests {
             "system_partition",
             "follow",
             "last_failure",
+            "debug_overlay",
+            "recovery",
+            "recovery_next",
         ];
         let mut keys = keys;
         keys.sort_unstable();

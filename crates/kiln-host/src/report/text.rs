@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use kiln_build::format_size;
 
 use super::{History, RevisionReport, Status};
-use crate::ledger::{Failure, State, Verification};
+use crate::ledger::{Failure, Slot, State, Verification};
 use crate::motd::one_line;
 
 /// Characters of a digest that people compare.
@@ -25,11 +25,22 @@ impl Status {
         put(&mut text, "running", &title(booted));
         put(&mut text, "", &format!("{}, {proved}", place(booted)));
         details(&mut text, booted);
+        if self.debug_overlay {
+            put(
+                &mut text,
+                "debug",
+                "overlay: what runs is not what the root hash proves, until a restart",
+            );
+        }
         match (&self.next, self.pending_reboot) {
             (Some(next), Some(true)) => {
                 put(&mut text, "next", &format!("{}: {}", place(next), title(next)));
                 put(&mut text, "", "a restart is pending");
             }
+            (Some(next), None) if self.mode == "recovery" => {
+                put(&mut text, "next", &format!("{}: {}", place(next), title(next)));
+            }
+            (None, _) if self.mode == "recovery" => put(&mut text, "next", "recovery again"),
             (Some(_), _) => put(&mut text, "next", "the same"),
             (None, _) => {}
         }
@@ -47,10 +58,20 @@ impl Status {
                 }
             }
         }
+        let has_recovery = self.slots.iter().any(|slot| slot.slot == Slot::Recovery);
+        match &self.recovery {
+            Some(recovery) => put(&mut text, "recovery", &title(recovery)),
+            None if has_recovery => put(&mut text, "recovery", "nothing that starts"),
+            None => {}
+        }
+        if self.recovery_next {
+            put(&mut text, "", "chosen for the next boot");
+        }
         for (at, slot) in self.slots.iter().enumerate() {
             let generations: Vec<String> =
                 slot.generations.iter().map(ToString::to_string).collect();
             let held = match generations.len() {
+                0 if slot.slot == Slot::Recovery => "recovery".to_owned(),
                 0 => "empty".to_owned(),
                 1 => format!("generation {}", generations.join(", ")),
                 _ => format!("generations {}", generations.join(", ")),
@@ -137,7 +158,7 @@ fn details(text: &mut String, report: &RevisionReport) {
     match &report.verification {
         Some(Verification::Unverified) => put(text, "", "unverified: nobody vouches for the image"),
         Some(Verification::Delivered) => put(text, "", "came with the disk"),
-        Some(Verification::Signed(key)) => put(text, "", &format!("signed by {key}")),
+        Some(Verification::Signed(key)) => put(text, "", &format!("verified by {}", short(key))),
         None => {}
     }
 }
@@ -226,6 +247,14 @@ follows   nothing
 trust     unsealed
 ";
         assert_eq!(Status::of(&machine, true).to_text(), expected);
+    }
+
+    #[test]
+    fn a_debug_overlay_is_not_overlooked() {
+        let status = Status::of(&machine(), true);
+        assert!(!status.to_text().contains("overlay"));
+        let text = status.with_debug_overlay(true).to_text();
+        assert!(text.contains("\ndebug     overlay: "), "{text}");
     }
 
     #[test]

@@ -62,16 +62,23 @@ impl Base {
             return Ok(Block::zero());
         }
         let mut bytes = vec![0; BLOCK as usize];
+        self.read(number, 0, &mut bytes)?;
+        Ok(Block::new(number, &bytes))
+    }
+
+    /// Bytes of one block from `start` on, without the digest that only a change needs.
+    fn read(&self, number: u64, start: usize, target: &mut [u8]) -> io::Result<()> {
+        target.fill(0);
         let mut filled = 0;
         // The file may end inside the block, and the disk goes on in zeros.
-        while filled < bytes.len() {
-            let offset = number * BLOCK + filled as u64;
-            match self.file.read_at(&mut bytes[filled..], offset)? {
+        while self.has_data(number) && filled < target.len() {
+            let offset = number * BLOCK + (start + filled) as u64;
+            match self.file.read_at(&mut target[filled..], offset)? {
                 0 => break,
                 length => filled += length,
             }
         }
-        Ok(Block::new(number, &bytes))
+        Ok(())
     }
 }
 
@@ -173,11 +180,12 @@ impl Overlay {
         blocks.into_iter()
     }
 
+    fn written(&self, number: u64) -> Option<&Block> {
+        self.upper.get(&number).or_else(|| self.lower.get(&number))
+    }
+
     fn block(&self, number: u64) -> io::Result<Block> {
-        match self.upper.get(&number).or_else(|| self.lower.get(&number)) {
-            Some(block) => Ok(block.clone()),
-            None => self.base.block(number),
-        }
+        self.written(number).map_or_else(|| self.base.block(number), |block| Ok(block.clone()))
     }
 
     pub(super) fn put(&mut self, number: u64, block: Block) -> io::Result<()> {
@@ -278,7 +286,11 @@ impl BlockDevice for Overlay {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.check(offset, buffer.len() as u64)?;
         for (number, inside, done) in pieces(offset, buffer.len()) {
-            self.block(number)?.copy(inside.start, &mut buffer[done..done + inside.len()]);
+            let target = &mut buffer[done..done + inside.len()];
+            match self.written(number) {
+                Some(block) => block.copy(inside.start, target),
+                None => self.base.read(number, inside.start, target)?,
+            }
         }
         Ok(())
     }

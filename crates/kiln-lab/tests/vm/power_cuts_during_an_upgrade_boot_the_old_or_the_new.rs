@@ -3,9 +3,10 @@
 //! cut left, the next boot works and the upgrade can be brought to its end.
 //!
 //! One upgrade is recorded. Every ESP that a cut could have left of it is looked at, with as much of
-//! the slot as the disk had flushed by then; some cuts are booted.
+//! the slot as the disk had flushed by then; some cuts are booted. The record goes on through the
+//! restart, in which the real firmware renames the new boot file, the blessing and a rollback.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
@@ -32,11 +33,12 @@ const MAXIMUM_FILE: u32 = 256 << 20;
 const SHARE: usize = 8;
 
 /// Fewest different disks that the run must have looked at, and fewest on which both are listed.
-const FEWEST_DISKS: usize = 200;
+const FEWEST_DISKS: usize = 1000;
 const FEWEST_LISTED: usize = 2;
 
 const OLD: &str = "EFI/Linux/kiln-00000001.efi";
 const NEW: &str = "EFI/Linux/kiln-00000002+3-0.efi";
+const NEW_STEM: &str = "EFI/Linux/kiln-00000002";
 
 #[test]
 fn power_cuts_during_an_upgrade_boot_the_old_or_the_new() -> Result<(), Failure> {
@@ -60,18 +62,25 @@ fn power_cuts_during_an_upgrade_boot_the_old_or_the_new() -> Result<(), Failure>
     life.power_on()?;
     life.settle()?;
     life.complete(&releases.call("14", ""))?;
+    let upgraded = Log::position(&log_path)?;
+    life.restart_by("sudo -n systemctl reboot")?;
+    life.settle()?;
+    assert_eq!(life.release()?.as_deref(), Some("14"));
+    life.complete("sudo -n kiln rollback")?;
     life.cut_power()?;
     let log = Log::read(&log_path)?;
     life.say(&format!("{} operations recorded", log.operations().len()));
+    let (upgrade, later) = log.operations().split_at(log.before(upgraded));
 
     let base = Arc::new(Base::open(&before, product::DISK_BYTES, 512)?);
     let places = Places::of(&Overlay::new(Arc::clone(&base)))?;
-    judge(&base, &places, log.operations(), &work)?;
+    judge(&base, &places, upgrade, &work)?;
+    judge_later(&base, &places, upgrade, later)?;
     life.say("all states judged");
 
-    for (name, count) in cuts(&places, log.operations()) {
+    for (name, count) in cuts(&places, upgrade) {
         let mut disk = Overlay::new(Arc::clone(&base));
-        for operation in &log.operations()[..count] {
+        for operation in &upgrade[..count] {
             apply(&mut disk, operation).map_err(unreadable)?;
         }
         let mut cut = life.with_disk(&format!("upgrade-cuts-{name}"));
@@ -149,7 +158,7 @@ fn judge(
     let defect = file_system::judge_fat(&end, places.esp.clone(), &work.join("esp"))?;
     assert_eq!(defect, None, "fsck.fat of the finished ESP");
 
-    let options = Options { seed: SEED, samples: 16, tears: 8, ..Options::default() };
+    let options = Options { seed: SEED, samples: 32, tears: 16, ..Options::default() };
     let mut states = States::new(Overlay::new(Arc::clone(base)), &kept, options);
     let mut seen = HashSet::new();
     let mut listed = 0;
@@ -178,6 +187,55 @@ fn judge(
     // A closed output is no reason to fail.
     let _ = writeln!(std::io::stderr(), "{figures}");
     assert!(disks >= FEWEST_DISKS && listed >= FEWEST_LISTED, "{figures}");
+    Ok(())
+}
+
+/// Looks at every ESP that a cut after the upgrade could have left: while firmware counts, while the
+/// boot is blessed, while it is rolled back. The old release can always start; what is listed of the
+/// new one is whole.
+fn judge_later(
+    base: &Arc<Base>,
+    places: &Places,
+    upgrade: &[Operation],
+    later: &[Operation],
+) -> Result<(), Error> {
+    let mut start = Overlay::new(Arc::clone(base));
+    for operation in upgrade {
+        apply(&mut start, operation).map_err(unreadable)?;
+    }
+    let (old_file, new_file) = (read(&start, places, OLD)?, read(&start, places, NEW)?);
+    let is_wanted = |operation: &&Operation| {
+        **operation == Operation::Flush
+            || self::start(operation).is_some_and(|offset| places.esp.contains(&offset))
+    };
+    let kept: Vec<Operation> = later.iter().filter(is_wanted).cloned().collect();
+    let options =
+        Options { seed: SEED, exhaustive: 8, samples: 64, tears: 64, ..Options::default() };
+    let mut states = States::new(start, &kept, options);
+    let mut seen: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for state in states.by_ref() {
+        let state = state.map_err(unreadable)?;
+        let names = names(&state.disk, places)
+            .map_err(|error| finding(format!("{}: the ESP cannot be read: {error}", state.cut)))?;
+        assert!(names.iter().any(|name| name == OLD), "{}: {names:?}", state.cut);
+        let new: Vec<String> =
+            names.into_iter().filter(|name| name.starts_with(NEW_STEM)).collect();
+        for (name, expected) in
+            new.iter().map(|name| (name.as_str(), &new_file)).chain([(OLD, &old_file)])
+        {
+            let found = read(&state.disk, places, name)?;
+            assert!(found == *expected, "{}: {name} is not whole", state.cut);
+        }
+        *seen.entry(new).or_default() += 1;
+    }
+    let figures =
+        format!("{} different ESPs after the upgrade, by names: {seen:?}", states.disks());
+    // A closed output is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{figures}");
+    for name in ["+2-1.efi", ".efi", "+0-3.efi"] {
+        let name = format!("{NEW_STEM}{name}");
+        assert!(seen.keys().any(|names| names.contains(&name)), "no {name}: {figures}");
+    }
     Ok(())
 }
 

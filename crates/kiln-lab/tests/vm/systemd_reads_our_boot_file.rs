@@ -44,6 +44,19 @@ fn ukify_finds_every_section_as_it_was_put_in() -> Result<(), Failure> {
 }
 
 #[test]
+fn ukify_finds_the_arguments_of_an_addon() -> Result<(), Failure> {
+    let built = Build::new("addon", &["--addon", "serial=console=ttyS1,115200 quiet"])?;
+    let file = built.work.join("serial.addon.efi");
+    let sections = SystemdTools::get(&built.work)?.ukify(&file)?;
+    assert_eq!(sections[".cmdline"]["text"], "console=ttyS1,115200 quiet", "{sections}");
+    assert!(sections[".linux"].is_null(), "{sections}");
+    assert_eq!(built.fact("/addons/0/arguments")?, "console=ttyS1,115200 quiet");
+    let bytes = fs::read(&file).map_err(error("read", &file))?;
+    assert_eq!(built.fact("/addons/0/digest")?, format!("{:x}", Sha256::digest(&bytes)));
+    Ok(())
+}
+
+#[test]
 fn bootctl_knows_it_as_a_unified_kernel_image() -> Result<(), Failure> {
     let built = Build::new("bootctl", &[])?;
     let tools = SystemdTools::get(&built.work)?;

@@ -29,7 +29,7 @@ use crate::blob::Blob;
 use crate::manifest::Descriptor;
 use crate::resolve::resolve;
 use crate::store::Store;
-use crate::{Digest, Error, Image, Network, Options, Reference, ShortName};
+use crate::{Digest, Error, Image, Network, Options, Reference, ShortName, Source};
 
 use api::Repository;
 pub use artifacts::{Artifacts, Document};
@@ -145,6 +145,9 @@ fn open_configured(
     {
         let location = format!("manifest of {reference}");
         return Err(Error::DigestMismatch { location, expected, actual: digest });
+    }
+    if let Some(gate) = &options.gate {
+        gate.admit(&Source::Registry(reference.clone()), Some(digest)).map_err(Error::denied)?;
     }
     remote.cache.insert(digest, &bytes)?;
     let descriptor = Descriptor {

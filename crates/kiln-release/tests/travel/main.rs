@@ -3,4 +3,5 @@
 
 mod faults;
 mod round_trip;
+mod signatures;
 mod support;

@@ -153,6 +153,7 @@ impl Made {
             }],
             source: Source { kind: "tree".into(), manifest_digest: None },
             packages: Vec::new(),
+            addons: Vec::new(),
             minimum_agent: "0.1.0".into(),
         };
         std::fs::write(folder.path().join("release.json"), release.to_json().unwrap()).unwrap();

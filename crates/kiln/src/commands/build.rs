@@ -2,13 +2,19 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use kiln_build::{BuildOptions, Built, Formats, Input, ModuleSet, ReadOptions, parse_size};
+use kiln_build::{
+    Addon, BuildOptions, Built, Formats, Input, Mode, ModuleSet, ReadOptions, parse_size,
+};
 use kiln_erofs::Codec;
-use kiln_registry::Source;
+use kiln_host::install::Configuration;
+use kiln_registry::{Gate, Options, Source};
+use kiln_release::signature::{Trust, Verifier};
 
 use crate::options::containerfile::ContainerfileArguments;
+use crate::options::keys::{public_key, signature_repository};
 use crate::options::limits::LimitArguments;
 use crate::options::parse_source;
 use crate::options::registry::RegistryArguments;
@@ -24,8 +30,11 @@ Sources:
 Examples:
   kiln build oci-archive:edge.tar -o out
   kiln build docker://registry.example/edge:13 -o out -f raw,qcow2 --compress zstd:9
+  kiln build docker://registry.example/edge:13 --verify cosign.pub -o out
   kiln build oci:edge --platform linux/arm64 --runtime runtime-arm64 -o out
   kiln build --containerfile Containerfile --build-arg RELEASE=13 -o out
+  kiln build oci:edge -o out --boot recovery
+  kiln build oci:edge -o out --layout layout.toml
   kiln build dir:rootfs -o out --user admin --ssh-key ~/.ssh/id_ed25519.pub";
 
 /// Make an operating system from a container image
@@ -45,6 +54,9 @@ pub(crate) struct BuildArguments {
     /// Disks to write
     #[arg(short, long, value_name = "FORMAT", value_delimiter = ',', default_value = "raw")]
     format: Vec<Format>,
+    /// What the disks start: the system, or recovery, which puts the system onto its disk
+    #[arg(long, value_name = "MODE", value_enum, default_value = "system")]
+    boot: Boot,
     /// The system's name [default: IMAGE_ID or ID of the image's os-release, or its reference]
     #[arg(long)]
     name: Option<String>,
@@ -60,6 +72,12 @@ pub(crate) struct BuildArguments {
     /// A kernel argument, behind Kiln's own; may be given more than once
     #[arg(long = "karg", value_name = "ARG", allow_hyphen_values = true)]
     kernel_arguments: Vec<String>,
+    /// Kernel arguments that a machine may switch on with `kiln kargs --enable NAME`
+    #[arg(long = "addon", value_name = "NAME=ARGS")]
+    addons: Vec<Addon>,
+    /// A layout for the disk: sizes, recovery or none, further partitions; see docs/install.md
+    #[arg(long, value_name = "FILE")]
+    layout: Option<PathBuf>,
     /// Size of a root slot [default: twice the image, at least 2GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     slot_size: Option<u64>,
@@ -84,6 +102,9 @@ pub(crate) struct BuildArguments {
     /// Threads for compression and hashing [default: one a processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Use only images that one of these public keys signed; may be given more than once
+    #[arg(long, value_name = "KEY", conflicts_with = "file")]
+    verify: Vec<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -104,6 +125,24 @@ enum Format {
     Raw,
     /// QEMU's format
     Qcow2,
+}
+
+/// What a disk starts.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Boot {
+    /// The system, at once
+    System,
+    /// Recovery, which puts the system onto its disk
+    Recovery,
+}
+
+impl Boot {
+    fn mode(self) -> Mode {
+        match self {
+            Self::System => Mode::System,
+            Self::Recovery => Mode::Recovery,
+        }
+    }
 }
 
 /// Drivers in the initramfs.
@@ -145,8 +184,19 @@ pub(crate) fn run(
 
 fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
     let users = arguments.users.users()?;
+    let wanted = Configuration::read(arguments.layout.as_slice())?;
+    if let Some(path) = arguments.layout.as_ref().filter(|_| wanted.layout.is_none()) {
+        return Err(Failure::new(
+            format!("{} is no layout", path.display()),
+            "a layout begins with `format = \"kiln.layout.v1\"`; see docs/install.md",
+        ));
+    }
+    let (layout, layout_text) = (wanted.layout(), wanted.layout.map(|(_, text)| text));
     let sources: Vec<&Source> = arguments.source.iter().chain(&arguments.boot_files).collect();
-    let registry = arguments.registry.options(&sources)?;
+    let mut registry = arguments.registry.options(&sources)?;
+    if !arguments.verify.is_empty() {
+        registry.gate = Some(gate(&arguments.verify, &sources, &registry)?);
+    }
     let mut reading = ReadOptions { registry, ..ReadOptions::default() };
     arguments.limits.apply(&mut reading);
     let containerfile = arguments.containerfile.containerfile(arguments.registry.platform);
@@ -169,13 +219,15 @@ fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
             raw: arguments.format.contains(&Format::Raw),
             qcow2: arguments.format.contains(&Format::Qcow2),
         },
+        mode: arguments.boot.mode(),
         name: arguments.name,
         version: arguments.version,
         sequence: arguments.sequence,
         codec: arguments.compress,
         kernel_arguments: arguments.kernel_arguments,
-        slot_size: arguments.slot_size,
-        esp_size: arguments.esp_size,
+        addons: arguments.addons,
+        slot_size: arguments.slot_size.or(layout.slot),
+        esp_size: layout.esp.unwrap_or(arguments.esp_size),
         sector_size: if arguments.sector_size == "4096" { 4096 } else { 512 },
         modules: match arguments.modules {
             Modules::Virtio => ModuleSet::Virtio,
@@ -183,11 +235,30 @@ fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
             Modules::Full => ModuleSet::Full,
         },
         extra_modules: arguments.extra_modules,
+        layout: layout_text,
         boot_files: arguments.boot_files,
         runtime: arguments.runtime,
         users,
         threads,
     })
+}
+
+/// Lets only images pass that one of the keys signed.
+fn gate(
+    keys: &[PathBuf],
+    sources: &[&Source],
+    registry: &Options,
+) -> Result<Arc<dyn Gate>, Failure> {
+    let is_file = |source: &&&Source| matches!(source, Source::Directory(_) | Source::Tar(_));
+    if let Some(source) = sources.iter().find(is_file) {
+        return Err(Failure::new(
+            format!("{source} cannot be verified: it is no image of a registry"),
+            "build from a registry, where signatures are, or leave --verify out",
+        ));
+    }
+    let keys = keys.iter().map(|path| public_key(path)).collect::<Result<_, _>>()?;
+    let trust = Trust { keys, identities: Vec::new() };
+    Ok(Arc::new(Verifier::new(trust, true, signature_repository()?, registry)))
 }
 
 fn to_json(built: &Built) -> serde_json::Value {

@@ -8,14 +8,23 @@ pub(crate) mod boot_failed;
 pub(crate) mod bootstrap;
 pub(crate) mod build;
 pub(crate) mod completion;
+pub(crate) mod debug;
+pub(crate) mod diff;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod inspect;
+pub(crate) mod install;
+pub(crate) mod kargs;
+pub(crate) mod keep_identity;
 pub(crate) mod lint;
 pub(crate) mod manual;
 pub(crate) mod push;
+pub(crate) mod recovery;
+pub(crate) mod reset;
 pub(crate) mod rollback;
 pub(crate) mod run;
+pub(crate) mod settle;
+pub(crate) mod sign;
 pub(crate) mod status;
 pub(crate) mod upgrade;
 
@@ -33,12 +42,21 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Lint(arguments) => lint::run(arguments, quiet, verbose),
         Verb::Run(arguments) => run::run(arguments, quiet),
         Verb::Inspect(arguments) => inspect::run(&arguments),
+        Verb::Install(arguments) => install::run(*arguments, quiet, verbose),
         Verb::Upgrade(arguments) => upgrade::run(*arguments, quiet, verbose),
         Verb::Push(arguments) => push::run(&arguments, quiet, verbose),
+        Verb::Sign(arguments) => sign::run(&arguments),
         Verb::Rollback(arguments) => rollback::run(&arguments),
+        Verb::Recovery(arguments) => recovery::run(&arguments),
+        Verb::Reset(arguments) => reset::run(&arguments),
+        Verb::Settle(arguments) => settle::run(&arguments),
+        Verb::Kargs(arguments) => kargs::run(&arguments),
+        Verb::Debug(arguments) => debug::run(&arguments),
+        Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::History(arguments) => history::run(&arguments),
         Verb::Health(arguments) => health::run(&arguments),
+        Verb::KeepIdentity(arguments) => keep_identity::run(&arguments),
         Verb::Bless(arguments) => bless::run(&arguments),
         Verb::BootFailed(arguments) => boot_failed::run(&arguments),
         Verb::Completion(arguments) => completion::run(&arguments),

@@ -6,9 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 use kiln_build::{Progress as _, Unit};
-use kiln_registry::Reference;
+use kiln_registry::{Digest, Reference};
 use kiln_release::push::{PushOptions, ReleaseFolder, Report, Stage, push};
+use kiln_release::signature::Scheme;
 
+use super::sign;
+use crate::options::keys::PasswordArguments;
 use crate::options::registry::RegistryArguments;
 use crate::progress::Lines;
 use crate::render::{self, Failure};
@@ -17,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   kiln build docker://registry.example/edge:13 -o out
   kiln push out registry.example/edge:13
+  kiln push out registry.example/edge:13 --sign-key cosign.key
   kiln push out registry.example/edge:13 --json | jq -r .manifest_digest";
 
 /// Push a release to a registry, for machines to upgrade to
@@ -39,15 +43,20 @@ pub(crate) struct PushArguments {
     /// A folder with room for the compressed files [default: FOLDER]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+    /// Sign the release and the image that it belongs to with this private key
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    password: PasswordArguments,
     #[command(flatten)]
     registry: RegistryArguments,
 }
 
 /// A reference, also as sources spell it.
-fn parse_reference(text: &str) -> Result<Reference, kiln_registry::Error> {
+pub(super) fn parse_reference(text: &str) -> Result<Reference, kiln_registry::Error> {
     text.strip_prefix("docker://").unwrap_or(text).parse()
 }
 
@@ -57,6 +66,9 @@ pub(crate) fn run(
     verbose: bool,
 ) -> Result<ExitCode, Failure> {
     let folder = ReleaseFolder::open(&arguments.folder)?;
+    // Before anything is sent: a wrong password is no reason for a release without a signature.
+    let key = arguments.sign_key.as_deref().map(|path| arguments.password.private_key(path));
+    let key = key.transpose()?;
     let registry = arguments.registry.options(&[])?;
     let options = PushOptions {
         reference: &arguments.reference,
@@ -79,10 +91,21 @@ pub(crate) fn run(
     let (mut lines, _) = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
     lines.expect(Unit::Bytes, None);
     drop(lines);
+    let reference = &arguments.reference;
+    let mut text = to_text(&report, reference);
+    let mut value = to_json(&report);
+    if let Some(key) = &key {
+        let digests: Vec<Digest> =
+            report.subject.into_iter().chain([report.manifest_digest]).collect();
+        let signed = sign::sign_all(reference, &digests, key, Scheme::Tag, &registry)?;
+        let fingerprint = key.public().fingerprint();
+        text += &sign::to_text(&signed, reference, fingerprint);
+        value["signed"] = sign::to_json(&signed, fingerprint);
+    }
     if arguments.json {
-        render::json(&to_json(&report))?;
+        render::json(&value)?;
     } else {
-        render::data(&to_text(&report, &arguments.reference))?;
+        render::data(&text)?;
     }
     Ok(ExitCode::SUCCESS)
 }

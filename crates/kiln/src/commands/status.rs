@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use kiln_host::Error;
 use kiln_host::execute;
 use kiln_host::machine::{Paths, glimpse};
+use kiln_host::one_shot;
 use kiln_host::report::Status;
+use kiln_host::{Error, debug};
 
 use crate::options::machine::MachineArguments;
 use crate::render::{self, Failure};
@@ -30,7 +31,8 @@ pub(crate) struct StatusArguments {
 }
 
 pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
-    let status = status(&arguments.machine.paths())?;
+    let paths = arguments.machine.paths();
+    let status = status(&paths)?.with_debug_overlay(debug::is_active(&paths));
     if arguments.json {
         let value = serde_json::to_value(&status)
             .map_err(|error| Failure::system("cannot write the report", error.into()))?;
@@ -45,7 +47,10 @@ pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
 fn status(paths: &Paths) -> Result<Status, Failure> {
     let is_blessed = paths.blessed.exists();
     match execute::status(paths) {
-        Ok(machine) => Ok(Status::of(&machine, is_blessed)),
+        Ok(machine) => {
+            let recovery_next = one_shot::is_recovery_next(paths);
+            Ok(Status { recovery_next, ..Status::of(&machine, is_blessed) })
+        }
         // Nothing could be told then, with or without the disk.
         Err(error @ (Error::NotKiln { .. } | Error::Ledger { .. })) => Err(error.into()),
         Err(error) => {

@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kiln_build::recipe::Recipe;
-use kiln_build::{BuildOptions, Formats, Input, ModuleSet, ReadOptions};
+use kiln_build::{BuildOptions, Formats, Input, Mode, ModuleSet, ReadOptions};
 use kiln_erofs::Codec;
-use kiln_host::execute::{Action, Outcome, UpgradeOptions, upgrade};
-use kiln_host::ledger;
+use kiln_host::execute::{self, Action, Outcome, UpgradeOptions, upgrade};
+use kiln_host::ledger::{self, Verification};
 use kiln_host::machine::Paths;
 use kiln_host::plan::{Permissions, Reason};
 use kiln_registry::Source;
 use serde_json::{Value, json};
 
 use crate::exit;
+use crate::options::keys::signature_repository;
 use crate::options::limits::LimitArguments;
 use crate::options::machine::{MachineArguments, busy};
 use crate::options::parse_source;
@@ -27,6 +28,7 @@ Examples:
   kiln upgrade --follow registry.example/edge:stable
   kiln upgrade --check
   kiln upgrade --stage
+  kiln upgrade --recovery
   kiln upgrade oci-archive:/media/stick/edge.tar
 
 Exit codes: 0 done, or nothing to do; 1 failed or refused, and the running system still starts; 2
@@ -61,12 +63,18 @@ pub(crate) struct UpgradeArguments {
     /// Take this image whenever no REF is given, from now on
     #[arg(long, value_name = "REF", value_parser = parse_reference, conflicts_with = "check")]
     follow: Option<Source>,
+    /// Fill recovery instead of a slot [default REF: what runs]
+    #[arg(long, group = "action", conflicts_with_all = ["reboot", "follow"])]
+    recovery: bool,
     /// Take a release that failed here before, or overwrite what an unproved system falls back to
     #[arg(long)]
     force: bool,
     /// Take a release that is older than the running one
     #[arg(long)]
     allow_older: bool,
+    /// Do not look for signatures, where the policy of the running release allows that
+    #[arg(long, visible_alias = "no-cosign")]
+    no_verify: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -87,6 +95,9 @@ pub(crate) fn run(
     verbose: bool,
 ) -> Result<ExitCode, Failure> {
     let paths = arguments.machine.paths();
+    if arguments.recovery && arguments.reference.is_none() {
+        return refresh_recovery(&arguments, &paths);
+    }
     let source = source(&arguments, &paths)?;
     let action = match (arguments.check, arguments.stage) {
         (true, _) => Action::Check,
@@ -97,15 +108,28 @@ pub(crate) fn run(
     let mut options = UpgradeOptions::new(build, source, action);
     options.permissions =
         Permissions { quarantined: arguments.force, older: arguments.allow_older };
+    options.into_recovery = arguments.recovery;
     options.follow = arguments.follow.as_ref().map(followed).transpose()?;
+    options.skip_verification = arguments.no_verify;
+    options.signatures = signature_repository()?;
     let mut lines = Lines::new(quiet, verbose);
     let outcome = upgrade(&paths, &options, &mut lines, busy)?;
     if action != Action::Check {
         clear_cache(&paths);
     }
+    let verification = verification(&outcome, &paths)?;
     if arguments.json {
-        render::json(&to_json(&outcome, &options.source))?;
+        let mut value = to_json(&outcome, &options.source);
+        if let Some(verification) = &verification {
+            value["verification"] = json!(verification);
+        }
+        render::json(&value)?;
     } else {
+        match &verification {
+            Some(Verification::Signed(key)) => lines.line(&format!("verified by {key}")),
+            Some(_) => lines.line("unverified: nobody whom this machine trusts vouches for it"),
+            None => {}
+        }
         lines.line(&describe(&outcome, &options.source, arguments.reboot));
     }
     drop(lines);
@@ -120,8 +144,25 @@ pub(crate) fn run(
     })
 }
 
+/// Gives recovery what runs: nothing has to be fetched.
+fn refresh_recovery(arguments: &UpgradeArguments, paths: &Paths) -> Result<ExitCode, Failure> {
+    let generation = execute::refresh(paths, busy)?;
+    if arguments.json {
+        render::json(&json!({
+            "format": "kiln.upgrade.v1",
+            "outcome": if generation.is_some() { "recovery" } else { "nothing" },
+        }))?;
+    } else {
+        render::message(&match generation {
+            Some(generation) => format!("recovery holds generation {generation}"),
+            None => "recovery holds what runs already".to_owned(),
+        });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// A reference without a transport is one of a registry.
-fn parse_reference(text: &str) -> Result<Source, String> {
+pub(super) fn parse_reference(text: &str) -> Result<Source, String> {
     let has_transport = text.split_once(':').is_some_and(|(word, _)| TRANSPORTS.contains(&word));
     if has_transport { parse_source(text) } else { parse_source(&format!("docker://{text}")) }
 }
@@ -180,16 +221,19 @@ fn build_options(
         reading,
         output: paths.ledger.clone(),
         formats: Formats { raw: false, qcow2: false },
+        mode: Mode::System,
         name: None,
         version: None,
         sequence: None,
         codec: Codec::Lz4,
         kernel_arguments: Vec::new(),
+        addons: Vec::new(),
         slot_size: None,
         esp_size: 0,
         sector_size: 512,
         modules: ModuleSet::default(),
         extra_modules: Vec::new(),
+        layout: None,
         boot_files: None,
         runtime: arguments.runtime.clone(),
         users: Vec::new(),
@@ -206,13 +250,25 @@ fn build_options(
 }
 
 /// Layers are kept only to go on after an interruption; state is not to fill up with them.
-fn clear_cache(paths: &Paths) {
+pub(super) fn clear_cache(paths: &Paths) {
     match std::fs::remove_dir_all(&paths.cache) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             render::warning(&format!("cannot clear {}: {error}", paths.cache.display()));
         }
         _ => {}
     }
+}
+
+/// Who vouches for what there is or came, if anything is or did.
+fn verification(outcome: &Outcome, paths: &Paths) -> Result<Option<Verification>, Failure> {
+    let generation = match outcome {
+        Outcome::Available { verification, .. } => return Ok(Some(verification.clone())),
+        Outcome::Staged { generation } | Outcome::Activated { generation } => *generation,
+        Outcome::Nothing(_) | Outcome::Recovery => return Ok(None),
+    };
+    let ledger = ledger::read(&paths.ledger)?;
+    let revision = ledger.as_ref().and_then(|ledger| ledger.revision(generation));
+    Ok(revision.map(|revision| revision.verification.clone()))
 }
 
 fn describe(outcome: &Outcome, source: &Source, reboot: bool) -> String {
@@ -226,6 +282,7 @@ fn describe(outcome: &Outcome, source: &Source, reboot: bool) -> String {
             "generation {generation} is staged; the next boot starts what runs now, until `kiln \
              upgrade` is called without --stage"
         ),
+        Outcome::Recovery => format!("recovery holds {source}"),
         Outcome::Activated { generation } if reboot => {
             format!("generation {generation} starts now")
         }
@@ -241,9 +298,10 @@ fn to_json(outcome: &Outcome, source: &Source) -> Value {
         Outcome::Nothing(Reason::Activated) => {
             json!({ "outcome": "nothing", "reason": "activated" })
         }
-        Outcome::Available { manifest_digest, sequence } => json!({
+        Outcome::Available { manifest_digest, sequence, .. } => json!({
             "outcome": "available", "manifest_digest": manifest_digest, "sequence": sequence.0,
         }),
+        Outcome::Recovery => json!({ "outcome": "recovery" }),
         Outcome::Staged { generation } => json!({ "outcome": "staged", "generation": generation }),
         Outcome::Activated { generation } => {
             json!({ "outcome": "activated", "generation": generation })

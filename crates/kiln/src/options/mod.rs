@@ -1,6 +1,8 @@
 //! Groups of arguments that several verbs share, each with its own heading in the help.
 
+pub(crate) mod confirm;
 pub(crate) mod containerfile;
+pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod machine;
 pub(crate) mod registry;

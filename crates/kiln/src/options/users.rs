@@ -39,18 +39,39 @@ impl UserArguments {
         let mut ssh_keys = Vec::new();
         for path in &self.ssh_keys {
             let text = read_secret(path)?;
-            ssh_keys.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+            let is_key = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+            let before = ssh_keys.len();
+            ssh_keys.extend(text.lines().filter(is_key).map(str::to_owned));
+            if ssh_keys.len() == before {
+                return Err(Failure::new(
+                    format!("{} holds no key", path.display()),
+                    "give the public key, whose file ends in `.pub`",
+                ));
+            }
         }
         let mut users = Vec::new();
         for (index, name) in self.users.iter().enumerate() {
             let password = match self.password_files.get(index) {
-                Some(path) => Some(read_secret(path)?.trim_end_matches(['\r', '\n']).to_owned()),
+                Some(path) => Some(password(path)?),
                 None => None,
             };
             users.push(User { name: name.clone(), password, ssh_keys: ssh_keys.clone() });
         }
         Ok(users)
     }
+}
+
+/// The password in a file: its text without the end of the line, and never an empty one.
+fn password(path: &Path) -> Result<String, Failure> {
+    let text = read_secret(path)?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(Failure::new(
+            format!("{} holds no password", path.display()),
+            "write the password into it, or give a key with --ssh-key",
+        ));
+    }
+    Ok(password.to_owned())
 }
 
 fn read_secret(path: &Path) -> Result<String, Failure> {

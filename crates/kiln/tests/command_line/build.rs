@@ -24,7 +24,8 @@ fn a_build_writes_all_files_and_prints_their_paths() {
     let source = bench.archive("a.tar", &[]);
     let (code, stdout, stderr) = answer(&mut bench.build(&[&source, "-f", "raw,qcow2"]));
     assert_eq!(code, 0, "{stderr}");
-    let files = ["edge.efi", "edge.qcow2", "edge.raw", "edge.root", "release.json"];
+    let files =
+        ["edge.efi", "edge.qcow2", "edge.raw", "edge.recovery.efi", "edge.root", "release.json"];
     assert_eq!(names(&bench.path("out")), files);
     assert_eq!(stdout.lines().count(), files.len());
     for path in stdout.lines() {
@@ -103,6 +104,14 @@ fn each_error_is_clear_has_a_hint_and_leaves_nothing() {
             vec![good.clone(), "--user=a".into(), "--password-file=/none".into()],
             &["/none", "typing"],
         ),
+        (
+            vec![good.clone(), "--user=a".into(), "--password-file=/dev/null".into()],
+            &["/dev/null", "no password", "--ssh-key"],
+        ),
+        (
+            vec![good.clone(), "--user=a".into(), "--ssh-key=/dev/null".into()],
+            &["/dev/null", "no key", ".pub"],
+        ),
         (vec![good.clone(), "--auth-file=/none".into()], &["/none", "typing"]),
         (vec![good.clone(), "--max-entries=3".into()], &["sha256:", "3 entries", "--max-entries"]),
         (vec![good.clone(), "--max-path-length=9".into()], &["--max-path-length"]),
@@ -138,7 +147,10 @@ fn older_files_survive_a_failed_build() {
     let large = bench.archive("b.tar", &[("srv/noise", &noise(2 << 20))]);
     assert_eq!(answer(&mut bench.build(&[&large, "--slot-size=1M"])).0, 1);
     assert_eq!(std::fs::read(bench.path("out/edge.root")).unwrap(), before);
-    assert_eq!(names(&bench.path("out")), ["edge.efi", "edge.raw", "edge.root", "release.json"]);
+    assert_eq!(
+        names(&bench.path("out")),
+        ["edge.efi", "edge.raw", "edge.recovery.efi", "edge.root", "release.json"]
+    );
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn each_builder_gets_exactly_these_arguments_and_its_image_is_built() {
         assert_eq!(stdout.lines().count(), 4);
         assert_eq!(log(&bench), calls.replace("COMMON", common), "{name}");
         assert!(!stderr.contains("told on"), "only with -v: {stderr}");
-        let files = ["edge.efi", "edge.raw", "edge.root", "release.json"];
+        let files = ["edge.efi", "edge.raw", "edge.recovery.efi", "edge.root", "release.json"];
         assert_eq!(names(&bench.path("out")), files, "the archive is gone");
     }
 }

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use kiln_lab::Registry;
 
 /// Builds `NAME` with a login and gives the root hash.
-fn build(bench: &Bench, source: &str) -> String {
+pub fn build(bench: &Bench, source: &str) -> String {
     std::fs::write(bench.path("password"), "secret\n").unwrap();
     let login = ["--user", "admin", "--password-file", &bench.text("password")];
     let mut arguments = vec![source, "-q", "--json", "--karg", "quiet", "--compress", "lz4hc:5"];

@@ -7,8 +7,12 @@
 
 mod build;
 mod containerfile;
+mod diff;
 mod disk_full;
+mod faults;
 mod fixture;
+mod install;
 mod life;
 mod machine;
+mod signatures;
 mod verbs;

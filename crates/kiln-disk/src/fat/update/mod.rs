@@ -54,6 +54,11 @@ pub enum Change<'a> {
         /// Its path.
         path: &'a str,
     },
+    /// No such directory any more; it must be empty.
+    RemoveDirectory {
+        /// Its path.
+        path: &'a str,
+    },
     /// A new empty directory in one that is there.
     MakeDirectory {
         /// Its path.

@@ -83,6 +83,22 @@ impl Volume<'_> {
                 draft.release(&clusters);
                 draft.write_table();
             }
+            Change::RemoveDirectory { path } => {
+                let (mut parent, name) = self.parent(path)?;
+                let found = parent.find(name).filter(|entry| entry.is_directory);
+                let found = found.ok_or_else(|| Error::NoFile(path.into()))?;
+                let inside = self.directory(found.cluster)?;
+                if !inside.entries().is_empty() {
+                    return Err(Error::FatPath {
+                        path: path.into(),
+                        reason: "folder is not empty",
+                    });
+                }
+                draft.begin();
+                unlink(&mut draft, &mut parent, &found)?;
+                draft.release(&inside.clusters);
+                draft.write_table();
+            }
             Change::MakeDirectory { path } => {
                 let (mut parent, name) = self.parent(path)?;
                 refuse_taken(&parent, name, path)?;

@@ -1,0 +1,374 @@
+//! The release that is installed: from this very machine, a registry, or an image that is at hand.
+//!
+//! Two steps. [`offer()`] reads documents only, so that a plan can be shown before anything is fetched;
+//! [`prepare`] makes the root image in a file without a name. Nothing of the target is touched by
+//! either: an image that cannot be fetched, built or trusted erases nothing. Building right into the
+//! slot, as an upgrade does, was dropped here, because slots are cut by the length of the image, and
+//! because a target without a table has no slots.
+
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use kiln_boot::entry::{FOLDER, RECOVERY_PATH};
+use kiln_boot::os_release::Mode;
+use kiln_boot::uki::mode::for_mode;
+use kiln_build::{BuildOptions, Input, Place, Progress, Step, Unit, assemble};
+use kiln_disk::FileDevice;
+use kiln_disk::fat::Fat;
+use kiln_erofs::Image;
+use kiln_registry::{Reference, Source};
+use kiln_release::Release;
+use kiln_release::fetch::{
+    self, Found, LocalContents, RebuildOptions, Remote, Spool, bring, look_up,
+};
+use kiln_release::signature::{Verdict, Verifier};
+use tempfile::TempDir;
+
+use crate::Error;
+use crate::ledger::Slot;
+use crate::machine::{self, Machine, Paths};
+
+/// Largest boot file in bytes that is read.
+const MAXIMUM_BOOT_FILE: u32 = 256 << 20;
+/// Largest loader in bytes; systemd's has about 100 kB.
+const MAXIMUM_LOADER: u64 = 16 << 20;
+/// Where systemd installs its loader, in a root.
+const LOADER_FOLDER: &str = "usr/lib/systemd/boot/efi";
+
+/// Where the system comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstallSource {
+    /// What runs here, which then has to be a system of Kiln's.
+    Live,
+    /// An image or a pushed release.
+    Reference(Source),
+}
+
+impl std::str::FromStr for InstallSource {
+    type Err = kiln_registry::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "live" { Ok(Self::Live) } else { text.parse().map(Self::Reference) }
+    }
+}
+
+impl std::fmt::Display for InstallSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Live => formatter.write_str("the running system"),
+            Self::Reference(source) => write!(formatter, "{source}"),
+        }
+    }
+}
+
+/// What a source offers, before anything is fetched.
+#[derive(Debug)]
+pub struct Offer {
+    /// Its CPU architecture in OCI's words.
+    pub architecture: String,
+    /// Length in bytes of the root image, if it is known: an image has to be built for it.
+    pub root_length: Option<u64>,
+    /// Digest of what the reference names.
+    pub digest: Option<String>,
+    /// What this machine follows, for one that is copied.
+    pub follows: Option<String>,
+    /// The key that signed it, if a trusted one did.
+    pub signed_by: Option<String>,
+    found: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Live(Box<Live>),
+    Release(Box<Remote>),
+    Image,
+}
+
+/// The running system.
+#[derive(Debug)]
+struct Live {
+    release: Release,
+    root: String,
+    boot_file: Vec<u8>,
+    loader: Option<Vec<u8>>,
+}
+
+/// A release that is here.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its facts.
+    pub release: Release,
+    /// Its root image with the hash tree, from the beginning.
+    pub root: File,
+    /// The boot file of the system mode.
+    pub boot_file: Vec<u8>,
+    /// The boot loader.
+    pub loader: Vec<u8>,
+    /// The loader's suffix in names of UEFI.
+    pub efi_suffix: &'static str,
+}
+
+/// Reads what a source offers.
+///
+/// `build` reads registries with the gate that `verifier` is, so that no image passes unjudged.
+///
+/// # Errors
+/// [`Error::NotKiln`] for `live` on any other system; signatures that are required and missing; all
+/// of reading the source.
+pub fn offer(
+    source: &InstallSource,
+    paths: &Paths,
+    build: &mut BuildOptions,
+    verifier: &Verifier,
+) -> Result<Offer, Error> {
+    match source {
+        InstallSource::Live => {
+            let machine = machine::read(paths)?;
+            let live = live(&machine)?;
+            let revision = machine.booted.generation;
+            let revision = revision.and_then(|number| machine.ledger.revision(number));
+            Ok(Offer {
+                architecture: live.release.architecture.clone(),
+                root_length: Some(live.release.root.length),
+                digest: revision.and_then(|revision| revision.digest.clone()),
+                follows: machine.ledger.follow.clone(),
+                signed_by: None,
+                found: Kind::Live(Box::new(live)),
+            })
+        }
+        InstallSource::Reference(Source::Registry(reference)) => {
+            let named = look_up(reference, &build.reading.registry)?;
+            let digest = named.digest;
+            let (found, verdict) = named.resolve_verified(verifier)?;
+            let offer = match found {
+                Found::Release(remote) => Offer {
+                    architecture: remote.release.architecture.clone(),
+                    root_length: Some(remote.release.root.length),
+                    digest: None,
+                    follows: None,
+                    signed_by: None,
+                    found: Kind::Release(Box::new(remote)),
+                },
+                Found::ContainerImage(_) => {
+                    // By the digest that was judged, whatever the tag means by now.
+                    let reference = Reference { digest: Some(digest), ..reference.clone() };
+                    image(Source::Registry(reference), build)?
+                }
+            };
+            let signed_by = match verdict {
+                Verdict::Verified(key) => Some(key.to_string()),
+                Verdict::Unverified => None,
+            };
+            Ok(Offer { digest: Some(digest.to_string()), signed_by, ..offer })
+        }
+        InstallSource::Reference(source) => image(source.clone(), build),
+    }
+}
+
+/// An image, of which the documents are read and which `build` will take.
+fn image(source: Source, build: &mut BuildOptions) -> Result<Offer, Error> {
+    let registry = &build.reading.registry;
+    let architecture = match &source {
+        // A tree has no documents; what it is for shows when it is read.
+        Source::Directory(_) | Source::Tar(_) => registry.platform.architecture.clone(),
+        _ => kiln_registry::open(&source, registry)?.config.platform().architecture,
+    };
+    build.input = Input::Source(source);
+    Ok(Offer {
+        architecture,
+        root_length: None,
+        digest: None,
+        follows: None,
+        signed_by: None,
+        found: Kind::Image,
+    })
+}
+
+/// The running release with its files.
+fn live(machine: &Machine) -> Result<Live, Error> {
+    let lost =
+        |what: &str| Error::NotKiln { reason: format!("{what} of the running system is gone") };
+    let hash = &machine.booted.root_hash;
+    let known = machine.ledger.revisions.iter().map(|revision| &revision.release);
+    let recovery = machine.recovery.as_ref().and_then(|recovery| recovery.release.as_ref());
+    let mut known = known.chain(&machine.delivered).chain(recovery);
+    let release = known.find(|release| release.root.hash == *hash);
+    let release = release.ok_or_else(|| lost("the release"))?.clone();
+    let slot = machine.partition(machine.booted.slot).ok_or_else(|| lost("the slot"))?;
+
+    let node = &machine.system_partition.node;
+    let failed = || Error::disk(node);
+    let file = File::open(node).map_err(Error::device("open", node))?;
+    let device = FileDevice::new(file, machine.sector_size).map_err(Error::device("open", node))?;
+    let length = kiln_disk::BlockDevice::length(&device);
+    let fat = Fat::open(&device, 0, length).map_err(failed())?;
+    let is_it = |entry: &&machine::BootEntry| {
+        entry.root.as_ref().is_some_and(|root| root.root.to_string() == *hash)
+    };
+    let boot_file = if machine.booted.slot == Slot::Recovery || machine.booted.is_recovery {
+        let bytes = fat.read(RECOVERY_PATH, MAXIMUM_BOOT_FILE).map_err(failed())?;
+        for_mode(&bytes, Mode::System).map_err(kiln_build::Error::from)?
+    } else {
+        let entry = machine.booted_entry().filter(is_it);
+        let entry = entry.or_else(|| machine.entries.iter().find(is_it));
+        let file = &entry.ok_or_else(|| lost("the boot file"))?.file;
+        fat.read(&format!("{FOLDER}/{file}"), MAXIMUM_BOOT_FILE).map_err(failed())?
+    };
+    let argument = machine::root_argument(&boot_file);
+    if argument.is_none_or(|root| root.root.to_string() != *hash) {
+        return Err(lost("the boot file"));
+    }
+    let suffix = efi_suffix(&release.architecture)?.to_ascii_uppercase();
+    let maximum = u32::try_from(MAXIMUM_LOADER).unwrap_or(u32::MAX);
+    let loader = fat.read(&format!("EFI/BOOT/BOOT{suffix}.EFI"), maximum).ok();
+    Ok(Live { release, root: slot.node.clone(), boot_file, loader })
+}
+
+/// Brings the release to this machine. `folder` holds what is needed only meanwhile: about twice the
+/// root image.
+///
+/// # Errors
+/// All of fetching and building; a release without a boot file or loader.
+pub fn prepare(
+    offer: Offer,
+    build: &BuildOptions,
+    folder: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Prepared, Error> {
+    let mut place = WorkPlace { folder: folder.to_owned() };
+    match offer.found {
+        Kind::Live(live) => {
+            let Live { release, root: node, boot_file, loader } = *live;
+            let root = File::open(&node).map_err(Error::device("open", &node))?;
+            complete(release, root, boot_file, loader)
+        }
+        Kind::Release(remote) => release(&remote, build, &mut place, progress),
+        Kind::Image => {
+            let assembled = assemble(build, &mut place, progress)?;
+            if let Input::Source(source) = &build.input
+                && let Some(digest) = assembled.release.source.manifest_digest.as_deref()
+            {
+                progress.detail(&format!("{source} is {digest}"));
+            }
+            let (root, loader) = (assembled.root, Some(assembled.loader));
+            complete(assembled.release, root, assembled.boot_file, loader)
+        }
+    }
+}
+
+/// Rebuilds a pushed release.
+fn release(
+    remote: &Remote,
+    build: &BuildOptions,
+    place: &mut WorkPlace,
+    progress: &mut dyn Progress,
+) -> Result<Prepared, Error> {
+    let mut spool = Spool::open(&place.folder.join("fetch"))?;
+    let rebuild = RebuildOptions { spool: place.spool()?, threads: build.threads };
+    let root = place.spool()?;
+    let listener = Mutex::new((None, progress));
+    let watch = |part, done, total| {
+        let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let (current, progress) = &mut *listener;
+        if *current != Some(part) {
+            *current = Some(part);
+            progress.step(match part {
+                fetch::Stage::Root => Step::Root,
+                fetch::Stage::BootFiles => Step::BootFile,
+                _ => Step::Fetch,
+            });
+            progress.expect(Unit::Bytes, Some(total));
+        }
+        progress.advance(done);
+    };
+    let local = LocalContents::none();
+    let mut open = || root.try_clone();
+    let brought = bring(remote, &local, &[], &mut spool, &mut open, rebuild, &watch)?;
+    let boot_file = brought.boot_files.get("system").cloned().ok_or_else(|| Error::Refused {
+        reason: "the release has no boot file for the system mode".to_owned(),
+        hint: "build and push it again".to_owned(),
+    })?;
+    spool.clear()?;
+    complete(remote.release.clone(), root, boot_file, None)
+}
+
+/// Adds the loader: from the root itself where nothing else gave one.
+fn complete(
+    release: Release,
+    root: File,
+    boot_file: Vec<u8>,
+    loader: Option<Vec<u8>>,
+) -> Result<Prepared, Error> {
+    let efi_suffix = efi_suffix(&release.architecture)?;
+    let loader = match loader {
+        Some(loader) => loader,
+        None => loader_of(&root, efi_suffix)?,
+    };
+    let argument = machine::root_argument(&boot_file);
+    if argument.is_none_or(|root| root.root.to_string() != release.root.hash) {
+        return Err(Error::Refused {
+            reason: "the boot file starts another root than the release's".to_owned(),
+            hint: "build the release again".to_owned(),
+        });
+    }
+    Ok(Prepared { release, root, boot_file, loader, efi_suffix })
+}
+
+fn efi_suffix(architecture: &str) -> Result<&'static str, Error> {
+    match architecture {
+        "amd64" => Ok("x64"),
+        "arm64" => Ok("aa64"),
+        other => Err(Error::Refused {
+            reason: format!("there is no UEFI loader for {other}"),
+            hint: "install a release for amd64 or arm64".to_owned(),
+        }),
+    }
+}
+
+/// systemd-boot from a root image.
+fn loader_of(root: &File, suffix: &str) -> Result<Vec<u8>, Error> {
+    let missing = |reason: String| Error::Refused {
+        reason,
+        hint: "install systemd-boot in the image (Debian: systemd-boot-efi) and push it again"
+            .to_owned(),
+    };
+    let damaged = |error: kiln_erofs::Error| missing(format!("the root image: {error}"));
+    let image = Image::open(root).map_err(damaged)?;
+    for end in ["efi.signed", "efi"] {
+        let path = format!("{LOADER_FOLDER}/systemd-boot{suffix}.{end}");
+        if let Some(inode) = image.lookup(path.as_bytes()).map_err(damaged)? {
+            return image.read(&inode, MAXIMUM_LOADER).map_err(damaged);
+        }
+    }
+    Err(missing(format!("the release has no boot loader in {LOADER_FOLDER}")))
+}
+
+/// A folder as the place of a root image.
+struct WorkPlace {
+    folder: PathBuf,
+}
+
+impl Place for WorkPlace {
+    fn root(&mut self, _name: &str) -> Result<File, kiln_build::Error> {
+        self.spool()
+    }
+
+    fn spool(&self) -> Result<File, kiln_build::Error> {
+        let make = || {
+            fs::create_dir_all(&self.folder)?;
+            // Without a name, so that it is gone with the process, whatever ends it.
+            let flags = rustix::fs::OFlags::TMPFILE.bits().cast_signed();
+            let mut options = File::options();
+            let options = options.read(true).write(true).custom_flags(flags).mode(0o600);
+            options.open(&self.folder)
+        };
+        make().map_err(|source| kiln_build::Error::write(&self.folder, source))
+    }
+
+    fn private_folder(&self) -> Result<TempDir, kiln_build::Error> {
+        let failed = |source| kiln_build::Error::write(&self.folder, source);
+        tempfile::Builder::new().prefix(".install-").tempdir_in(&self.folder).map_err(failed)
+    }
+}

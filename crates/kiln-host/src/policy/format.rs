@@ -1,0 +1,169 @@
+//! `policy.json`, in the root and in `/etc/kiln`, and how the two become one.
+//!
+//! Unknown keys are refused: one that this Kiln does not understand could be the one that forbids.
+
+use serde::{Deserialize, Serialize};
+
+/// The value of `format`.
+pub const FORMAT: &str = "kiln.policy.v1";
+
+/// Longest policy in bytes: some thousand identities.
+pub const MAXIMUM_LENGTH: u64 = 256 << 10;
+
+/// Most identities of a policy.
+const MAXIMUM_IDENTITIES: usize = 256;
+
+/// What happens to an image without a good signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signatures {
+    /// It is taken, and shown as unverified.
+    Optional,
+    /// It is refused.
+    #[default]
+    Required,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// What happens to an image without a good signature.
+    #[serde(default)]
+    pub signatures: Signatures,
+    /// Repositories in or under which an image must be signed; any if the list is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<String>,
+    /// The repository that holds signatures, if not the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Whether `--no-verify` is allowed.
+    #[serde(default)]
+    pub allow_no_verify: bool,
+    /// Whether keys and a policy in `/etc/kiln` count. Only the root's own file decides that.
+    #[serde(default)]
+    pub allow_additions: bool,
+}
+
+impl File {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        if text.len() as u64 > MAXIMUM_LENGTH {
+            return Err("it is too long".to_owned());
+        }
+        let file: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if file.format != FORMAT {
+            return Err(format!("its format is not {FORMAT}"));
+        }
+        if file.identities.len() > MAXIMUM_IDENTITIES {
+            return Err("it has too many identities".to_owned());
+        }
+        if file.identities.iter().any(|identity| identity.trim_end_matches('/').is_empty()) {
+            return Err("an identity is empty".to_owned());
+        }
+        Ok(file)
+    }
+
+    /// What counts for a root without a policy. One that brings keys wants them used; one without
+    /// says nothing, so the machine may.
+    #[must_use]
+    pub fn of_root_without(has_keys: bool) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            signatures: if has_keys { Signatures::Required } else { Signatures::Optional },
+            identities: Vec::new(),
+            repository: None,
+            allow_no_verify: !has_keys,
+            allow_additions: !has_keys,
+        }
+    }
+
+    /// Adds the machine's own file, which can forbid more and never allow more. `brings_keys` says
+    /// whether the machine has keys of its own.
+    #[must_use]
+    pub fn join(mut self, machine: Option<Self>, brings_keys: bool) -> Self {
+        if !self.allow_additions {
+            return self;
+        }
+        let machine = machine.unwrap_or_else(|| Self::of_root_without(brings_keys));
+        self.signatures = self.signatures.max(machine.signatures);
+        self.allow_no_verify &= machine.allow_no_verify;
+        if self.identities.is_empty() {
+            self.identities = machine.identities;
+        }
+        self.repository = self.repository.or(machine.repository);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{File, Signatures};
+
+    fn file(text: &str) -> File {
+        File::parse(format!("{{\"format\":\"kiln.policy.v1\"{text}}}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn silence_forbids() {
+        let file = file("");
+        assert_eq!(file.signatures, Signatures::Required);
+        assert!(!file.allow_no_verify && !file.allow_additions && file.identities.is_empty());
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let long = format!("{{\"format\":\"kiln.policy.v1\"}}{}", " ".repeat(300_000));
+        for (text, expected) in [
+            ("", "EOF"),
+            ("{}", "missing field `format`"),
+            (r#"{"format":"kiln.policy.v2"}"#, "its format is not"),
+            (r#"{"format":"kiln.policy.v1","signature":"optional"}"#, "unknown field"),
+            (r#"{"format":"kiln.policy.v1","signatures":"maybe"}"#, "unknown variant"),
+            (r#"{"format":"kiln.policy.v1","identities":["/"]}"#, "an identity is empty"),
+            (&long, "too long"),
+        ] {
+            let refused = File::parse(text.as_bytes()).unwrap_err();
+            assert!(refused.contains(expected), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_machine_forbids_more_and_never_allows_more() {
+        let open = r#","signatures":"optional","allow_no_verify":true,"allow_additions":true"#;
+        let (open, closed) = (file(open), file(""));
+        let strict = file(r#","identities":["registry.example"]"#);
+        let lax = file(r#","signatures":"optional","allow_no_verify":true"#);
+        let additions = file(r#","allow_additions":true"#);
+        for (root, machine, keys, signatures, no_verify, identities) in [
+            // The root says that nothing is added.
+            (&closed, Some(&lax), true, Signatures::Required, false, 0),
+            (&closed, Some(&strict), false, Signatures::Required, false, 0),
+            // It lets the machine add, which cannot loosen.
+            (&additions, Some(&lax), true, Signatures::Required, false, 0),
+            (&additions, Some(&strict), true, Signatures::Required, false, 1),
+            // Keys of the machine without a policy are to be used.
+            (&open, None, true, Signatures::Required, false, 0),
+            (&open, None, false, Signatures::Optional, true, 0),
+            (&open, Some(&lax), true, Signatures::Optional, true, 0),
+            (&open, Some(&strict), true, Signatures::Required, false, 1),
+        ] {
+            let joined = root.clone().join(machine.cloned(), keys);
+            let found = (joined.signatures, joined.allow_no_verify, joined.identities.len());
+            assert_eq!(found, (signatures, no_verify, identities), "{root:?} {machine:?} {keys}");
+        }
+    }
+
+    #[test]
+    fn a_root_without_a_policy_means_its_keys() {
+        let with = File::of_root_without(true);
+        assert_eq!((with.signatures, with.allow_additions), (Signatures::Required, false));
+        let without = File::of_root_without(false);
+        assert_eq!((without.signatures, without.allow_additions), (Signatures::Optional, true));
+    }
+}
