@@ -15,7 +15,6 @@ use crate::render::{self, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
-  cosign generate-key-pair
   kiln sign registry.example/edge:14 --key cosign.key
   kiln sign registry.example/edge:14 --key cosign.key --referrers
   COSIGN_REPOSITORY=registry.example/signatures kiln sign registry.example/edge:14 --key cosign.key";

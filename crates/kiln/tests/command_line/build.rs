@@ -44,7 +44,7 @@ fn quiet_says_nothing_verbose_says_more_and_json_is_pure() {
     let facts: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(facts["name"], "edge");
     assert_eq!(facts["version"], "13");
-    assert_eq!(facts["files"].as_array().unwrap().len(), 4);
+    assert_eq!(facts["files"].as_array().unwrap().len(), 5);
     let (_, _, plain) = answer(&mut bench.build(&[&source]));
     let (_, _, verbose) = answer(&mut bench.build(&[&source, "-v"]));
     assert!(verbose.contains("layer 1 of 1") && !plain.contains("layer 1 of 1"), "{verbose}");

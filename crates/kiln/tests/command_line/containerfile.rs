@@ -80,7 +80,7 @@ fn each_builder_gets_exactly_these_arguments_and_its_image_is_built() {
         install(&bench, name, BUILDER);
         let (code, stdout, stderr) = answer(&mut build(&bench, &["--builder", name]));
         assert_eq!(code, 0, "{stderr}");
-        assert_eq!(stdout.lines().count(), 4);
+        assert_eq!(stdout.lines().count(), 5);
         assert_eq!(log(&bench), calls.replace("COMMON", common), "{name}");
         assert!(!stderr.contains("told on"), "only with -v: {stderr}");
         let files = ["edge.efi", "edge.raw", "edge.recovery.efi", "edge.root", "release.json"];
