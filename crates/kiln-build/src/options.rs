@@ -99,3 +99,35 @@ pub struct BuildOptions {
     /// Threads for compression and hashing, at least 1.
     pub threads: usize,
 }
+
+impl BuildOptions {
+    /// A root and its boot files without media, as every default has it. A machine begins with this
+    /// when it builds for itself, and lets its recipe say the rest. Threads are as many as the
+    /// computer has processors; they change no byte.
+    #[must_use]
+    pub fn without_media(source: Source, reading: ReadOptions, output: PathBuf) -> Self {
+        Self {
+            input: Input::Source(source),
+            reading,
+            output,
+            formats: Formats { raw: false, qcow2: false },
+            mode: Mode::System,
+            name: None,
+            version: None,
+            sequence: None,
+            codec: Codec::Lz4,
+            kernel_arguments: Vec::new(),
+            addons: Vec::new(),
+            slot_size: None,
+            esp_size: 0,
+            sector_size: 512,
+            modules: ModuleSet::default(),
+            extra_modules: Vec::new(),
+            layout: None,
+            boot_files: None,
+            runtime: None,
+            users: Vec::new(),
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+}

@@ -159,10 +159,7 @@ pub fn change_kernel_arguments(
     for path in &plan.removes {
         esp.remove(path)?;
     }
-    let stays = |entry: &&BootEntry| !plan.replaces.contains(&entry.name.generation);
-    let kept: Vec<u32> =
-        machine.entries.iter().filter(stays).map(|entry| entry.name.generation).collect();
-    esp.remove_addons_except(&kept)?;
+    esp.remove_addons_except(&machine.generations_beside(&plan.replaces))?;
     esp.put_addons(generation, &enabled)?;
     let staged = Staged::path(generation);
     esp.put(&staged, &boot_file)?;

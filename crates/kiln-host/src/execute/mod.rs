@@ -2,6 +2,7 @@
 //! happened since, and names the one write that commits.
 
 mod assess;
+mod fetching;
 mod kargs;
 mod recovery;
 mod reset;
@@ -14,6 +15,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use assess::{Assessment, bless, fail};
+pub(crate) use fetching::FetchProgress;
 pub use kargs::{
     ArgumentOptions, KernelArguments, RevisionArguments, change_kernel_arguments,
     show_kernel_arguments,

@@ -7,23 +7,23 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use kiln_boot::entry::FOLDER;
 use kiln_boot::os_release::Mode;
 use kiln_boot::uki::mode::for_mode;
-use kiln_build::{Assembled, BuildOptions, Place, Progress, Step, Unit, assemble};
+use kiln_build::{Assembled, BuildOptions, Place, Progress, assemble};
 use kiln_release::Release;
-use kiln_release::fetch::{self, LocalContents, RebuildOptions, Remote, Spool, bring};
+use kiln_release::fetch::{LocalContents, RebuildOptions, Remote, Spool, bring};
 use kiln_verity::{RootArgument, decode_hex};
 use tempfile::TempDir;
 
+use super::fetching::FetchProgress;
 use super::kargs::{Carried, carry};
 use super::{now, open_exclusively};
 use crate::Error;
 use crate::esp::SystemPartitionDevice;
 use crate::ledger::{Event, Revision, Slot, State, Store, Verification};
-use crate::machine::{BootEntry, Machine, Paths, SlotPartition, Staged};
+use crate::machine::{Machine, Paths, SlotPartition, Staged};
 use crate::plan::Plan;
 
 /// Largest boot file that is read back from the ESP, in bytes.
@@ -93,21 +93,8 @@ pub(super) fn stage_release(
         failure: None,
     };
     let rebuild = RebuildOptions { spool: place.spool()?, threads };
-    let listener = Mutex::new((None, progress));
-    let watch = |part, done, total| {
-        let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
-        let (current, progress) = &mut *listener;
-        if *current != Some(part) {
-            *current = Some(part);
-            progress.step(match part {
-                fetch::Stage::Root => Step::Root,
-                fetch::Stage::BootFiles => Step::BootFile,
-                _ => Step::Fetch,
-            });
-            progress.expect(Unit::Bytes, Some(total));
-        }
-        progress.advance(done);
-    };
+    let listener = FetchProgress::new(progress);
+    let watch = |part, done, total| listener.watch(part, done, total);
     // The plan has seen the slot's top hash block alone; a slot that rots is written again.
     let keeps_slot = stage.plan.keeps_slot && prove(&root, &remote.release).is_ok();
     let fetched = if keeps_slot {
@@ -157,10 +144,7 @@ pub(super) fn make_room(store: &Store, machine: &mut Machine, plan: &Plan) -> Re
     for path in &plan.removes {
         esp.remove(path)?;
     }
-    let stays = |entry: &&BootEntry| !plan.replaces.contains(&entry.name.generation);
-    let kept: Vec<u32> =
-        machine.entries.iter().filter(stays).map(|entry| entry.name.generation).collect();
-    esp.remove_addons_except(&kept)?;
+    esp.remove_addons_except(&machine.generations_beside(&plan.replaces))?;
     for generation in &plan.replaces {
         let event = Event { time: now(), state: State::Replaced, failure: None };
         machine.ledger.record(*generation, event);

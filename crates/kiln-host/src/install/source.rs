@@ -9,24 +9,22 @@
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use kiln_boot::entry::{FOLDER, RECOVERY_PATH};
 use kiln_boot::os_release::Mode;
 use kiln_boot::uki::mode::for_mode;
-use kiln_build::{BuildOptions, Input, Place, Progress, Step, Unit, assemble};
+use kiln_build::{BuildOptions, Input, Place, Progress, assemble};
 use kiln_disk::FileDevice;
 use kiln_disk::fat::Fat;
 use kiln_erofs::Image;
 use kiln_registry::{Reference, Source};
 use kiln_release::Release;
-use kiln_release::fetch::{
-    self, Found, LocalContents, RebuildOptions, Remote, Spool, bring, look_up,
-};
+use kiln_release::fetch::{Found, LocalContents, RebuildOptions, Remote, Spool, bring, look_up};
 use kiln_release::signature::{Verdict, Verifier};
 use tempfile::TempDir;
 
 use crate::Error;
+use crate::execute::FetchProgress;
 use crate::ledger::Slot;
 use crate::machine::{self, Machine, Paths};
 
@@ -268,21 +266,8 @@ fn release(
     let mut spool = Spool::open(&place.folder.join("fetch"))?;
     let rebuild = RebuildOptions { spool: place.spool()?, threads: build.threads };
     let root = place.spool()?;
-    let listener = Mutex::new((None, progress));
-    let watch = |part, done, total| {
-        let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
-        let (current, progress) = &mut *listener;
-        if *current != Some(part) {
-            *current = Some(part);
-            progress.step(match part {
-                fetch::Stage::Root => Step::Root,
-                fetch::Stage::BootFiles => Step::BootFile,
-                _ => Step::Fetch,
-            });
-            progress.expect(Unit::Bytes, Some(total));
-        }
-        progress.advance(done);
-    };
+    let listener = FetchProgress::new(progress);
+    let watch = |part, done, total| listener.watch(part, done, total);
     let local = LocalContents::none();
     let mut open = || root.try_clone();
     let brought = bring(remote, &local, &[], &mut spool, &mut open, rebuild, &watch)?;

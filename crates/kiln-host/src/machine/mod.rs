@@ -173,6 +173,12 @@ impl Machine {
         self.entries.iter().find(|entry| entry.name.generation == generation)
     }
 
+    /// Generations of the entries that stay when those in `replaced` go.
+    pub(crate) fn generations_beside(&self, replaced: &[u32]) -> Vec<u32> {
+        let generations = self.entries.iter().map(|entry| entry.name.generation);
+        generations.filter(|generation| !replaced.contains(generation)).collect()
+    }
+
     /// The entry that the loader starts next.
     #[must_use]
     pub fn next_entry(&self) -> Option<&BootEntry> {

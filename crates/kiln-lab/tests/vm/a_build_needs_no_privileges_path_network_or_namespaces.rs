@@ -71,7 +71,7 @@ fn a_build_needs_no_privileges_path_network_or_namespaces() -> Result<(), Failur
     build(sandboxed().arguments(["env", "-i", "PATH="]), &alone)?;
 
     let written = digests(&alone)?;
-    assert_eq!(written.len(), 5, "root, boot file, release and two disks: {written:?}");
+    assert_eq!(written.len(), 6, "root, two boot files, release and two disks: {written:?}");
     assert_eq!(written, digests(&reference)?);
     if is_root {
         for name in written.keys() {

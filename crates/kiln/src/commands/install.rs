@@ -6,11 +6,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use kiln_build::recipe::Recipe;
-use kiln_build::{
-    BuildOptions, Formats, Input, Mode, ModuleSet, Progress as _, ReadOptions, format_size,
-};
+use kiln_build::{BuildOptions, Progress as _, ReadOptions, format_size};
 use kiln_disk::{BlockDevice as _, layout};
-use kiln_erofs::Codec;
 use kiln_host::install::{
     Configuration, InstallSource, Keep, Media, Offer, Origin, Plan, PlanOptions, Target,
     TargetDevice, choose, devices, identity, offer, plan, prepare, write,
@@ -275,27 +272,8 @@ fn build_options(
         InstallSource::Live => Source::Directory("/".into()),
     };
     let mut options = BuildOptions {
-        input: Input::Source(input),
-        reading,
-        output: scratch(arguments, paths),
-        formats: Formats { raw: false, qcow2: false },
-        mode: Mode::System,
-        name: None,
-        version: None,
-        sequence: None,
-        codec: Codec::Lz4,
-        kernel_arguments: Vec::new(),
-        addons: Vec::new(),
-        slot_size: None,
-        esp_size: 0,
-        sector_size: 512,
-        modules: ModuleSet::default(),
-        extra_modules: Vec::new(),
-        layout: None,
-        boot_files: None,
         runtime: arguments.runtime.clone(),
-        users: Vec::new(),
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        ..BuildOptions::without_media(input, reading, scratch(arguments, paths))
     };
     // The new machine is another one, but whoever can log in here is who installs it.
     if let Ok(text) = std::fs::read(&paths.recipe) {

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kiln_build::recipe::Recipe;
-use kiln_build::{BuildOptions, Formats, Input, Mode, ModuleSet, ReadOptions};
-use kiln_erofs::Codec;
+use kiln_build::{BuildOptions, ReadOptions};
 use kiln_host::execute::{self, Action, Outcome, UpgradeOptions, upgrade};
 use kiln_host::ledger::{self, Verification};
 use kiln_host::machine::Paths;
@@ -217,27 +216,8 @@ fn build_options(
     let mut reading = ReadOptions { registry, ..ReadOptions::default() };
     arguments.limits.apply(&mut reading);
     let mut options = BuildOptions {
-        input: Input::Source(source.clone()),
-        reading,
-        output: paths.ledger.clone(),
-        formats: Formats { raw: false, qcow2: false },
-        mode: Mode::System,
-        name: None,
-        version: None,
-        sequence: None,
-        codec: Codec::Lz4,
-        kernel_arguments: Vec::new(),
-        addons: Vec::new(),
-        slot_size: None,
-        esp_size: 0,
-        sector_size: 512,
-        modules: ModuleSet::default(),
-        extra_modules: Vec::new(),
-        layout: None,
-        boot_files: None,
         runtime: arguments.runtime.clone(),
-        users: Vec::new(),
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        ..BuildOptions::without_media(source.clone(), reading, paths.ledger.clone())
     };
     let text = std::fs::read(&paths.recipe).map_err(|error| {
         Failure::system(
