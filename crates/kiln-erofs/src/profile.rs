@@ -15,6 +15,9 @@ pub const LZ4HC_DEFAULT_LEVEL: u8 = 9;
 /// Default level of `zstd`.
 pub const ZSTD_DEFAULT_LEVEL: u8 = 3;
 
+/// Encoded size of an LZ4 cluster in bytes: mkfs.erofs -C65536, the value distributions use.
+pub(crate) const LZ4_CLUSTER: usize = 64 << 10;
+
 /// How file contents are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {

@@ -4,13 +4,15 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use kiln_boot::arguments::ADDON_SUFFIX;
-use kiln_boot::entry::{EntryName, FOLDER};
+use kiln_boot::entry::{EntryName, FOLDER, RECOVERY_PATH};
 use kiln_build::AddonFile;
 use kiln_disk::fat::update::{Change, Volume};
 use kiln_disk::fat::{Entry as FatEntry, Fat};
 use kiln_disk::{BlockDevice, FileDevice, apply};
+use kiln_release::Release;
 
 use crate::Error;
+use crate::machine::RECOVERY_FACTS;
 
 /// Largest addon that is read, in bytes.
 const MAXIMUM_ADDON: u32 = 1 << 20;
@@ -117,6 +119,15 @@ impl<Device: BlockDevice> SystemPartitionDevice<Device> {
             self.put(&format!("{new}/{file}"), &bytes)?;
         }
         Ok(())
+    }
+
+    /// Lists recovery: its facts, then its boot file, which is the commit.
+    ///
+    /// # Errors
+    /// As [`SystemPartitionDevice::put`].
+    pub fn put_recovery(&mut self, release: &Release, boot_file: &[u8]) -> Result<(), Error> {
+        self.put(RECOVERY_FACTS, release.to_json()?.as_bytes())?;
+        self.put(RECOVERY_PATH, boot_file)
     }
 
     /// Removes the addons of all generations but these.

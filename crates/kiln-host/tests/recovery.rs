@@ -1,6 +1,8 @@
 //! Recovery and reset on machines of files, and on every disk that a power cut can leave.
 #![expect(clippy::unwrap_used, reason = "helpers of tests; what fails here fails the test")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -29,6 +31,7 @@ use kiln_host::machine::{Paths, RECOVERY_FACTS};
 use kiln_host::plan::{ResetPlan, ResetRequest, Unfilled};
 use kiln_release::{FORMAT, Release};
 use kiln_verity::RootArgument;
+use support::program;
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -36,25 +39,6 @@ const MIB: u64 = 1 << 20;
 const BLOCKS: u64 = 40;
 const ESP_LENGTH: u64 = 34 * MIB;
 const SLOT_LENGTH: u64 = 2 * MIB;
-
-/// The smallest program that passes for a stub and for a kernel: headers and one section.
-fn program() -> Vec<u8> {
-    let mut bytes = vec![0; 0x600];
-    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(0, b"MZ");
-    put(0x3c, &0x40_u32.to_le_bytes());
-    put(0x40, b"PE\0\0\x64\x86\x01\0");
-    put(0x54, &240_u16.to_le_bytes());
-    put(0x58, &0x20b_u16.to_le_bytes());
-    for (at, value) in [(32, 4096_u32), (36, 512), (56, 0x2000), (60, 0x400), (68, 10), (108, 16)] {
-        put(0x58 + at, &value.to_le_bytes());
-    }
-    put(0x148, b".text");
-    for (at, value) in [(8, 16_u32), (12, 0x1000), (16, 512), (20, 0x400)] {
-        put(0x148 + at, &value.to_le_bytes());
-    }
-    bytes
-}
 
 fn boot_file(root: &RootArgument, mode: Mode) -> Vec<u8> {
     let command_line = format!("kiln.root={root} kiln.mode={}", mode.name());

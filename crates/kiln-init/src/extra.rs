@@ -14,13 +14,11 @@ use crate::console::{note, note_time};
 use crate::disks::Disk;
 use crate::error::file;
 use crate::root::SYSROOT;
-use crate::state::describe;
 use crate::tools::Workshop;
 use kiln_disk::Guid;
 use kiln_disk::fat::Fat;
 use kiln_disk::layout::{self, ExtraPartition, FIRST_EXTRA, FileSystem, Layout};
-use kiln_sys::process::Outcome;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 /// Units that last until the next boot (systemd.unit(5)).
@@ -88,13 +86,7 @@ fn format(
     let program = Workshop::find(&[&name])
         .ok_or_else(|| Error::Image(format!("{name} for `{}`", extra.label)))?;
     let arguments = arguments(kind, &extra.label, &node);
-    match Workshop::open()?.run(&program, &arguments)? {
-        Outcome::Code(0) => {}
-        outcome => return Err(Error::Program { program, outcome: describe(outcome) }),
-    }
-    let device = File::options().write(true).open(&node).map_err(file("open", &node))?;
-    device.sync_all().map_err(file("write back", &node))?;
-    drop(device);
+    Workshop::open()?.make_file_system(&program, &arguments, &node)?;
     let finished = layout::finish_extra(&disk.located.table, number).map_err(disk.failed())?;
     disk.replace_table(&finished)?;
     note_time(&format!("first boot: {} formatted as {}", extra.label, kind.name()));

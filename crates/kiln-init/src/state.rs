@@ -14,7 +14,7 @@ use crate::extra;
 use crate::plan::{self, Step};
 use crate::root::SYSROOT;
 use crate::superblock::{self, Superblock};
-use crate::tools::Workshop;
+use crate::tools::{Workshop, describe};
 use kiln_disk::Guid;
 use kiln_disk::layout::{self, CompleteOptions, STATE};
 use kiln_sys::mount::{self, Options};
@@ -118,13 +118,7 @@ fn format(disk: &mut Disk) -> Result<(), Error> {
         .ok_or_else(|| Error::Image("mkfs.ext4 (package e2fsprogs)".into()))?;
     let arguments =
         ["-q", "-t", "ext4", "-L", STATE.name, "-E", "lazy_itable_init=1", "-F", node.as_str()];
-    match Workshop::open()?.run(&program, &arguments)? {
-        Outcome::Code(0) => {}
-        outcome => return Err(Error::Program { program, outcome: describe(outcome) }),
-    }
-    let device = File::options().write(true).open(&node).map_err(file("open", &node))?;
-    device.sync_all().map_err(file("write back", &node))?;
-    drop(device);
+    Workshop::open()?.make_file_system(&program, &arguments, &node)?;
     if read_superblock(&node)?.is_none() {
         let reason = format!("{program} left no ext4 file system");
         return Err(Error::State { device: node, reason });
@@ -172,13 +166,6 @@ fn check(node: &str, superblock: &Superblock) -> Result<(), Error> {
             let reason = format!("{program} ended with {}", describe(outcome));
             Err(Error::State { device: node.to_owned(), reason })
         }
-    }
-}
-
-pub(crate) fn describe(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Code(code) => format!("exit code {code}"),
-        Outcome::Signal(signal) => format!("signal {signal}"),
     }
 }
 

@@ -4,11 +4,12 @@
 //! this file system later, and because an initramfs with its own copies would be four times as big.
 
 use crate::Error;
+use crate::error::file;
 use crate::root::SYSROOT;
 use kiln_sys::mount::{self, Options};
 use kiln_sys::process::{Outcome, run_inside};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// Folders that may hold administration programs, in the order of preference.
@@ -50,11 +51,37 @@ impl Workshop {
             .find(|path| fs::metadata(format!("{SYSROOT}{path}")).is_ok_and(|file| file.is_file()))
     }
 
+    /// Makes a file system on `node` with a mkfs, and waits until it is on the disk.
+    pub(crate) fn make_file_system(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        node: &str,
+    ) -> Result<(), Error> {
+        match self.run(program, arguments)? {
+            Outcome::Code(0) => {}
+            outcome => {
+                let (program, outcome) = (program.to_owned(), describe(outcome));
+                return Err(Error::Program { program, outcome });
+            }
+        }
+        let device = File::options().write(true).open(node).map_err(file("open", node))?;
+        device.sync_all().map_err(file("write back", node))
+    }
+
     /// Runs a program to its end.
     #[expect(clippy::unused_self, reason = "proof that the root is prepared")]
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<Outcome, Error> {
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         Ok(run_inside(Path::new(SYSROOT), program, &arguments)?)
+    }
+}
+
+/// How a program ended, in words.
+pub(crate) fn describe(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Code(code) => format!("exit code {code}"),
+        Outcome::Signal(signal) => format!("signal {signal}"),
     }
 }
 

@@ -19,11 +19,8 @@ use crate::cache::Entry;
 use crate::error::{Error, file_error};
 use crate::{Cache, Oracle, VirtualMachine, WorkDirectory, efi, product};
 
-/// Overrides the archive that packages come from.
+/// Overrides the archive that packages come from: mmdebstrap's own choice.
 const MIRROR_VARIABLE: &str = "KILN_DEBIAN_MIRROR";
-
-/// The archive unless the variable names another.
-const ARCHIVE: &str = "http://deb.debian.org/debian";
 
 /// Where the package has the loader.
 const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
@@ -146,11 +143,10 @@ impl BootLoader {
     /// # Errors
     /// When mmdebstrap is missing or fails, or the cache cannot be used.
     pub fn of_debian(suite: &str) -> Result<Self, Error> {
-        let archive = std::env::var(MIRROR_VARIABLE).unwrap_or_default();
-        let archive = if archive.is_empty() { ARCHIVE } else { &archive };
-        let source = format!("deb {archive} {suite} main");
+        let archive = std::env::var(MIRROR_VARIABLE).ok().filter(|archive| !archive.is_empty());
+        let key = [suite.as_bytes(), archive.as_deref().unwrap_or_default().as_bytes()];
         let cache = Cache::open()?;
-        let entry = cache.get("boot-loader", &[source.as_bytes()], |folder| {
+        let entry = cache.get("boot-loader", &key, |folder| {
             let tree = folder.join("tree.tar");
             Oracle::new("mmdebstrap")
                 .arguments(["--variant=extract", "--architectures=amd64"])
@@ -159,7 +155,7 @@ impl BootLoader {
                 .argument("--aptopt=Acquire::Check-Valid-Until \"false\"")
                 .arguments(["--include=systemd-boot-efi", suite])
                 .argument(&tree)
-                .argument(&source)
+                .arguments(archive.iter().map(|archive| format!("deb {archive} {suite} main")))
                 .run()?;
             Oracle::new("tar")
                 .argument("--extract")

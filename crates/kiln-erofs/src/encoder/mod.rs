@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use crate::profile::Codec;
 use segment::{Compressor, Extent, SEGMENT, decode};
-pub(crate) use segment::{INLINE_MAX, LZ4_CLUSTER, ZSTD_WINDOW_LOG};
+pub(crate) use segment::{INLINE_MAX, ZSTD_WINDOW_LOG};
 use state::Shared;
 pub(crate) use state::{Encoded, State};
 

@@ -11,7 +11,7 @@
 //! both are quicker and prove nothing.
 
 /// Bytes looked at, at most: a block of noise that fills a cluster stands for no more.
-const LOOK: usize = super::segment::LZ4_CLUSTER;
+const LOOK: usize = crate::profile::LZ4_CLUSTER;
 /// Bytes looked at first, so that everything else is recognised before it costs anything.
 const FIRST_LOOK: usize = 8 << 10;
 /// Shortest input that is worth a look. Longer than anything that lies beside an inode, for which

@@ -18,13 +18,11 @@ use zstd::bulk;
 use super::noise::Noise;
 use super::shorten::shortened;
 use crate::format::BLOCK;
-use crate::profile::Codec;
+use crate::profile::{Codec, LZ4_CLUSTER};
 
 /// Bytes of a file that one worker compresses at a time. A multiple of [`BLOCK`]; part of every
 /// profile, because extents end here.
 pub(crate) const SEGMENT: usize = 2 << 20;
-/// Encoded size of an LZ4 cluster: mkfs.erofs -C65536, the value distributions use.
-pub(crate) const LZ4_CLUSTER: usize = 64 << 10;
 /// Most that one LZ4 cluster may stand for: bounds the work of reading one byte of it.
 const LZ4_LOGICAL_MAX: usize = 1 << 20;
 /// Input of one zstd cluster.

@@ -5,12 +5,12 @@
 //! the fullest of a few open blocks that still have room. Strictly sequential placing was dropped:
 //! with compressed tails of up to seven eighths of a block it wastes a third of the area.
 
-use crate::encoder::{LZ4_CLUSTER, ZSTD_WINDOW_LOG};
+use crate::encoder::ZSTD_WINDOW_LOG;
 use crate::format::{
     ALGORITHM_LZ4, ALGORITHM_ZSTD, BLOCK, INCOMPAT_BIG_PCLUSTER, INCOMPAT_ZERO_PADDING,
     INCOMPAT_ZTAILPACKING, SLOT, SUPER_OFFSET, SUPER_SIZE,
 };
-use crate::profile::Codec;
+use crate::profile::{Codec, LZ4_CLUSTER};
 
 /// Blocks kept open for further inodes; bounds how far apart neighbours of the tree can lie
 /// (256 KiB). Part of every profile.

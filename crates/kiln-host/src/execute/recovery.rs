@@ -192,22 +192,12 @@ pub fn write_recovery<Target: BlockDevice + Sync, Esp: BlockDevice>(
         return Err(refuse("the slot that it was copied from is damaged, too".to_owned()));
     }
     match content.release {
-        Some(release) => publish(esp, release, content.boot_file),
+        Some(release) => esp.put_recovery(release, content.boot_file),
         None => {
             esp.remove(RECOVERY_FACTS)?;
             esp.put(RECOVERY_PATH, content.boot_file)
         }
     }
-}
-
-/// Lists recovery: its facts, then its boot file, which is the commit.
-pub(super) fn publish<Esp: BlockDevice>(
-    esp: &mut SystemPartitionDevice<Esp>,
-    release: &Release,
-    boot_file: &[u8],
-) -> Result<(), Error> {
-    esp.put(RECOVERY_FACTS, release.to_json()?.as_bytes())?;
-    esp.put(RECOVERY_PATH, boot_file)
 }
 
 fn copy_root(

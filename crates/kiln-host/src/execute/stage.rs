@@ -172,7 +172,7 @@ pub(super) fn finish(
     let mut esp = SystemPartitionDevice::open(&machine.system_partition.node, machine.sector_size)?;
     if partition.slot == Slot::Recovery {
         let boot_file = for_mode(boot_file, Mode::Recovery).map_err(kiln_build::Error::from)?;
-        super::recovery::publish(&mut esp, &release, &boot_file)?;
+        esp.put_recovery(&release, &boot_file)?;
         return Ok(0);
     }
     let Carried { arguments, boot_file, addons } = carry(machine, boot_file, root)?;
