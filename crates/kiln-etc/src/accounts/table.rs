@@ -30,10 +30,11 @@ pub(super) struct Table {
 impl Table {
     fn parse(file: AccountFile, text: &[u8]) -> Self {
         let mut table = Self::default();
-        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        // Before the last line feed goes: a file of one empty line has a line, which is kept.
         if text.is_empty() {
             return table;
         }
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
         for line in text.split(|byte| *byte == b'\n') {
             match Entry::parse(file, line) {
                 Some(entry) => {
