@@ -25,7 +25,8 @@ const CONFIGURATION: &str = "fuzz/.cargo/config.toml";
 /// Limits of every run: seconds for one input, MiB of memory, bytes of an input.
 const LIMITS: [&str; 3] = ["-timeout=10", "-rss_limit_mb=512", "-max_len=65536"];
 
-/// Fuzzes one target or all of them, each for `seconds`; fails on the first finding.
+/// Fuzzes one target or all of them, each for `seconds`; a finding ends its own target alone, and the
+/// whole fails with the first of them.
 pub(crate) fn fuzz(target: Option<&str>, seconds: u32) -> Result<(), Error> {
     let targets = targets()?;
     let chosen: Vec<&String> =
@@ -44,16 +45,18 @@ pub(crate) fn fuzz(target: Option<&str>, seconds: u32) -> Result<(), Error> {
     run::run(&mut build)?;
     println!("fuzzing {} targets for {seconds} s each", chosen.len());
     let lanes = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut outcomes: Vec<Result<(), Error>> = Vec::new();
     for batch in chosen.chunks(lanes) {
-        let outcomes: Vec<Result<(), Error>> = std::thread::scope(|scope| {
+        outcomes.extend(std::thread::scope(|scope| {
             let running: Vec<_> =
                 batch.iter().map(|name| scope.spawn(move || one(name, seconds))).collect();
             let ended = running.into_iter().map(ScopedJoinHandle::join);
-            ended.map(|outcome| outcome.unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        });
-        outcomes.into_iter().collect::<Result<(), Error>>()?;
+            let outcome =
+                |ended: std::thread::Result<_>| ended.unwrap_or_else(|it| resume_unwind(it));
+            ended.map(outcome).collect::<Vec<_>>()
+        }));
     }
-    Ok(())
+    outcomes.into_iter().collect()
 }
 
 /// One target's run. Its output is shown when it has ended: that of several would mix.

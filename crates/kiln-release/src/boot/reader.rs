@@ -85,6 +85,9 @@ impl Recipe {
             let mut name = [0; NAME];
             name.copy_from_slice(&part[1..1 + NAME]);
             let part_length = long(&part[1 + NAME..]);
+            if part[0] == ZEROS && name != [0; NAME] {
+                return Err("zeros have a name");
+            }
             let taken = match part[0] {
                 INLINE => usize::try_from(part_length).map_err(|_| "it is cut short")?,
                 ZEROS => 0,
