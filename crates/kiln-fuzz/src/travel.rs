@@ -48,11 +48,11 @@ pub fn release_index(data: &[u8]) -> bool {
     true
 }
 
-/// Reads records of a table. The first two bytes are how many there are, the next four how long the
+/// Reads records of a table. The first two bytes are how many there are, at least one as in an index, the next four how long the
 /// contents are. What is accepted is a tree whose files lie inside the contents.
 pub fn release_table(data: &[u8]) -> bool {
     let Some((head, records)) = data.split_at_checked(6) else { return false };
-    let entries = u64::from(u16::from_le_bytes([head[0], head[1]])).min(ENTRIES);
+    let entries = u64::from(u16::from_le_bytes([head[0], head[1]])).clamp(1, ENTRIES);
     let contents_length = u64::from(u32::from_le_bytes([head[2], head[3], head[4], head[5]]));
     let (uuid, build_time) = ([0; 16], 0);
     let index = Index { pieces: Vec::new(), entries, contents_length, uuid, build_time };
