@@ -17,6 +17,7 @@ use kiln_disk::layout::Stage;
 use kiln_lab::product::BuiltSystem;
 use kiln_lab::replay::file_system::{self, Promise};
 use kiln_lab::replay::first_boot::FirstBoot;
+use kiln_lab::virtual_machine::BOOT;
 use kiln_lab::replay::{Base, Log, Options, Overlay, Position, State, States};
 use kiln_lab::{Error, Failure, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
 use kiln_qemu::{Disk, DiskFormat};
@@ -263,6 +264,8 @@ fn boot(
     let machine = product::machine(&disk)?.reboot(false);
     let mut machine = VirtualMachine::start(name, machine, work)?;
     machine.login(debian::USER, product::PASSWORD)?;
+    // The login prompt is there before all of multi-user is.
+    machine.run_for("systemctl is-system-running --wait", BOOT)?;
     assert_eq!(machine.succeed("findmnt -n -o FSTYPE /state")?, "ext4");
     machine.succeed("systemctl is-active multi-user.target")?;
     machine.succeed("echo kept | sudo -n tee /etc/kiln-lab-after && sudo -n sync")?;
