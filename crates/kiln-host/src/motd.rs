@@ -36,6 +36,10 @@ pub fn text(machine: &Machine, is_blessed: bool) -> String {
         booted.generation.map_or_else(String::new, |number| format!(", generation {number}"));
     let proved = if is_blessed || booted.is_recovery { "" } else { ", not yet proved" };
     line(&mut text, &format!("Kiln: {name}{generation} in slot {}{proved}.", booted.slot));
+    if let Some(slot) = machine.damaged_slot() {
+        let said = format!("Slot {slot} cannot be read; `kiln upgrade` writes it again.");
+        line(&mut text, &said);
+    }
     if booted.is_recovery {
         line(&mut text, "What is changed here is gone after a restart, unless it is in /state.");
         if !machine.has_state {

@@ -191,6 +191,16 @@ impl Machine {
         self.slots.iter().find(|partition| partition.slot == slot)
     }
 
+    /// The slot in whose place recovery's copy runs, because its own root could not be read.
+    #[must_use]
+    pub fn damaged_slot(&self) -> Option<Slot> {
+        if self.booted.is_recovery || self.booted.slot != Slot::Recovery {
+            return None;
+        }
+        let slot = self.ledger.revision(self.booted.generation?)?.slot;
+        (slot != Slot::Recovery).then_some(slot)
+    }
+
     /// The release that runs, if the ledger knows it.
     #[must_use]
     pub fn booted_release(&self) -> Option<&kiln_release::Release> {

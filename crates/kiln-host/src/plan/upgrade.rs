@@ -170,7 +170,10 @@ fn already(machine: &Machine, offer: &Offer<'_>) -> Option<Reason> {
     let next = machine.next_entry().filter(|entry| entry.is_usable())?;
     let is_next = is_offer(next.name.generation);
     match machine.booted.generation {
-        Some(booted) if booted == next.name.generation && is_next => Some(Reason::Running),
+        Some(booted) if booted == next.name.generation && is_next => {
+            // Bringing it again is how a slot that rots is repaired.
+            machine.damaged_slot().is_none().then_some(Reason::Running)
+        }
         _ if is_next => Some(Reason::Activated),
         _ => None,
     }
@@ -206,8 +209,12 @@ fn staged_match(machine: &Machine, offer: &Offer<'_>) -> Option<u32> {
         })
 }
 
-/// The slot that may be overwritten: never the running one.
+/// The slot that may be overwritten: never the running one, and the damaged one if recovery's copy
+/// runs in its place, because the other holds the only way back.
 fn target(machine: &Machine) -> Slot {
+    if let Some(damaged) = machine.damaged_slot() {
+        return damaged;
+    }
     if machine.booted.slot != Slot::Recovery {
         return machine.booted.slot.other();
     }
@@ -310,6 +317,23 @@ mod tests {
 
     fn decide(machine: &Machine, offer: &Offer<'_>) -> Result<Decision, Error> {
         upgrade(machine, offer, Permissions::default(), "amd64", "0.1.0")
+    }
+
+    #[test]
+    fn a_slot_whose_copy_runs_is_the_one_that_is_written_again() {
+        let mut machine = machine();
+        machine.booted.slot = Slot::Recovery;
+        for (number, sequence) in [(2, 20), (3, 30)] {
+            let hash = hash(number);
+            let offer = offer(&hash, digest(number), sequence);
+            let decision = upgrade(&machine, &offer, Permissions::default(), "amd64", "1.0.0");
+            let Ok(Decision::Write(plan)) = decision else { panic!("{decision:?}") };
+            // Both ways back stay: the release before, and the copy that runs.
+            assert_eq!((plan.target, plan.generation), (Slot::B, 3));
+            assert!(plan.removes.is_empty() && plan.replaces.is_empty(), "{plan:?}");
+        }
+        machine.booted.is_recovery = true;
+        assert_eq!(machine.damaged_slot(), None);
     }
 
     #[test]
