@@ -21,6 +21,10 @@ const MULTI_USER: &str = "login: ";
 const MONITOR: Duration = Duration::from_secs(30);
 /// From the power key to the end of the machine.
 const POWER_OFF: Duration = Duration::from_secs(60);
+/// How often the power key is pressed before the machine is called deaf, and how long it may take
+/// to end before it is pressed again.
+const PRESSES: u32 = 4;
+const PRESS_AGAIN: Duration = Duration::from_secs(20);
 
 /// Seconds since the kernel's start.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +70,13 @@ pub(super) fn first_boot(name: &str, machine: Machine, work: &WorkDirectory) -> 
     let mut machine = VirtualMachine::start(name, machine, work)?;
     machine.expect(MULTI_USER, BOOT)?;
     let mut monitor = Monitor::connect(&socket, MONITOR)?;
+    // The login prompt may be there before whoever answers to the key has found it.
+    for _ in 1..PRESSES {
+        monitor.execute("system_powerdown", &serde_json::json!({}))?;
+        if machine.wait_for_end(PRESS_AGAIN).is_ok() {
+            return Ok(());
+        }
+    }
     monitor.execute("system_powerdown", &serde_json::json!({}))?;
     machine.wait_for_end(POWER_OFF)
 }
