@@ -206,11 +206,8 @@ pub fn machine(disk: &Path) -> Result<Machine, Error> {
 
 /// The machine of [`machine`] with a disk that the test has described itself.
 ///
-/// It has one processor. With two, QEMU's translation runs each in a thread of its own, and a guest
-/// kernel that rewrites its code while it runs (static keys, as every Linux does early in its
-/// start) now and then dies of half a new instruction: a fault of the emulator, which no test of
-/// Kiln may fall over. Two such machines side by side also take less time than one of the faster
-/// after the other.
+/// It has one processor, as [`Machine`] gives where it is translated. Two such machines side by side
+/// also take less time than one of the faster after the other.
 pub fn machine_with(disk: Disk) -> Machine {
     Machine::new(Architecture::X86_64).processors(1).disk(disk)
 }

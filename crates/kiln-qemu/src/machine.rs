@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::{Architecture, Console, Disk, Error, Firmware, Forward, Host};
+use crate::{Accelerator, Architecture, Console, Disk, Error, Firmware, Forward, Host};
 
 /// Memory of a machine in MiB unless asked otherwise: a system image with its state and a page
 /// cache that holds the root's hot part.
@@ -15,6 +15,11 @@ const DEFAULT_MEMORY_MIB: u32 = 1024;
 
 /// Processors of a machine unless asked otherwise.
 const DEFAULT_PROCESSORS: u32 = 2;
+
+/// The same where the processor is translated. With two, QEMU runs each in a thread of its own, and
+/// a guest kernel that rewrites its code while it runs (static keys, as every Linux does early in
+/// its start) now and then dies of half a new instruction: a panic that no system deserves.
+const DEFAULT_TRANSLATED_PROCESSORS: u32 = 1;
 
 /// A kernel that QEMU loads itself, past firmware and boot loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +53,7 @@ pub struct Machine {
     boot: Boot,
     disks: Vec<Disk>,
     memory_mib: u32,
-    processors: u32,
+    processors: Option<u32>,
     network: bool,
     forwards: Vec<Forward>,
     console: Console,
@@ -58,7 +63,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine with two processors, 1 GiB, UEFI, a network behind address translation, and the
+    /// A machine with two processors (one where they are translated), 1 GiB, UEFI, a network behind address translation, and the
     /// console on the caller's terminal.
     pub fn new(architecture: Architecture) -> Self {
         Self {
@@ -66,7 +71,7 @@ impl Machine {
             boot: Boot::Uefi { variables: None },
             disks: Vec::new(),
             memory_mib: DEFAULT_MEMORY_MIB,
-            processors: DEFAULT_PROCESSORS,
+            processors: None,
             network: true,
             forwards: Vec::new(),
             console: Console::Terminal,
@@ -96,7 +101,7 @@ impl Machine {
 
     /// Sets the number of processors; at least one.
     pub fn processors(mut self, processors: u32) -> Self {
-        self.processors = processors.max(1);
+        self.processors = Some(processors.max(1));
         self
     }
 
@@ -157,7 +162,11 @@ impl Machine {
         add(&["-no-user-config", "-nodefaults", "-display", "none"]);
         add(&["-machine", self.architecture.board()]);
         add(&host.accelerator.arguments());
-        add(&["-smp", &self.processors.to_string(), "-m", &format!("{}M", self.memory_mib)]);
+        let processors = self.processors.unwrap_or(match host.accelerator {
+            Accelerator::Kvm => DEFAULT_PROCESSORS,
+            Accelerator::Tcg => DEFAULT_TRANSLATED_PROCESSORS,
+        });
+        add(&["-smp", &processors.to_string(), "-m", &format!("{}M", self.memory_mib)]);
         // Without it a fresh system waits for the kernel's random pool: seconds under translation.
         add(&["-device", "virtio-rng-pci"]);
         if !self.reboot {
@@ -218,7 +227,7 @@ pub(crate) fn escape(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Accelerator, DiskFormat};
+    use crate::DiskFormat;
 
     fn host(architecture: Architecture, accelerator: Accelerator) -> Host {
         Host {
@@ -246,7 +255,23 @@ mod tests {
                 x86(),
                 Accelerator::Tcg,
                 format!(
-                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024M \
+                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024M \
+                     -device virtio-rng-pci {flash}/tmp/vars -nic none -serial none"
+                ),
+            ),
+            (
+                x86().processors(4),
+                Accelerator::Tcg,
+                format!(
+                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 4 -m 1024M \
+                     -device virtio-rng-pci {flash}/tmp/vars -nic none -serial none"
+                ),
+            ),
+            (
+                x86(),
+                Accelerator::Kvm,
+                format!(
+                    "{COMMON} q35 -accel kvm -cpu host -smp 2 -m 1024M \
                      -device virtio-rng-pci {flash}/tmp/vars -nic none -serial none"
                 ),
             ),
@@ -273,7 +298,7 @@ mod tests {
                 })),
                 Accelerator::Tcg,
                 format!(
-                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024M \
+                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024M \
                      -device virtio-rng-pci -kernel /k -initrd /i -append console=ttyS0 a,b \
                      -nic none -serial none"
                 ),
@@ -287,7 +312,7 @@ mod tests {
                     .console(Console::Terminal),
                 Accelerator::Tcg,
                 format!(
-                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024M \
+                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024M \
                      -device virtio-rng-pci {flash}/tmp/vars \
                      -netdev user,id=network0,hostfwd=tcp:127.0.0.1:2222-:22,\
                      hostfwd=tcp:127.0.0.1:8080-:80 \

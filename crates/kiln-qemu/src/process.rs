@@ -71,6 +71,12 @@ impl RunningMachine {
         self.child.stderr.take()
     }
 
+    /// The emulator's process, for those who look at what it gets of the processors.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until the guest powers off.
     ///
     /// # Errors

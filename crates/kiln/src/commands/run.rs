@@ -38,9 +38,9 @@ pub(crate) struct RunArguments {
     /// Memory of the machine
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2GiB")]
     memory: u64,
-    /// Processors of the machine
-    #[arg(long, value_name = "N", default_value = "2")]
-    processors: u32,
+    /// Processors of the machine [default: 2; 1 where they are translated]
+    #[arg(long, value_name = "N")]
+    processors: Option<u32>,
     /// Bytes of a disk sector, as given to `kiln build`
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = ["512", "4096"])]
     sector_size: String,
@@ -89,8 +89,10 @@ pub(crate) fn run(arguments: RunArguments, quiet: bool) -> Result<ExitCode, Fail
     let mut machine = Machine::new(architecture)
         .disk(disk)
         .boot(Boot::Uefi { variables: arguments.firmware_variables.clone() })
-        .memory_mib(memory_mib)
-        .processors(arguments.processors);
+        .memory_mib(memory_mib);
+    if let Some(processors) = arguments.processors {
+        machine = machine.processors(processors);
+    }
     for forward in arguments.forward {
         machine = machine.forward(forward);
     }
