@@ -187,6 +187,47 @@ fn directories_grow_by_sectors_and_by_clusters() {
     assert_eq!(files(&device).len(), 2 + 6 + 1);
 }
 
+/// A name that was being put behind the end mark is nobody's business until the mark goes, but a
+/// later change of firmware, which finds zeros there by the specification, would bring it to light.
+#[test]
+fn nothing_is_left_behind_the_end_of_a_directory() {
+    let (sector_size, length) = LENGTHS[0];
+    let staged = "EFI/kiln/kiln-00000009.staged";
+    let mut device = formatted(
+        sector_size,
+        length,
+        &[FatFile { path: "EFI/Linux/", bytes: b"" }, FatFile { path: staged, bytes: b"new" }],
+    );
+    let mut hidden = 0;
+    for number in 1..=8 {
+        let to = format!("EFI/Linux/kiln-{number:08}+3-0.efi");
+        let change = match number {
+            // The directory's first sector is nearly full by then.
+            5 => Change::Move { from: staged, to: &to },
+            _ => Change::Add { path: &to, bytes: to.as_bytes() },
+        };
+        let writes = Volume::open(&device, 0, length).unwrap().plan(&change).unwrap();
+        for count in 0..=writes.len() {
+            let mut state = device.clone();
+            apply(&mut state, &writes[..count]).unwrap();
+            let tidy = repaired(&state);
+            fsck(&tidy);
+            let seen = files(&tidy);
+            let text = format!("kiln-{number:08}").encode_utf16().collect::<Vec<_>>();
+            let long: Vec<u8> = text[..5].iter().flat_map(|unit| unit.to_le_bytes()).collect();
+            let is_anywhere = |device: &MemoryDevice| {
+                device.pieces().any(|(_, bytes)| bytes.windows(10).any(|window| window == long))
+            };
+            if !files(&state).contains_key(&to) && is_anywhere(&state) {
+                hidden += 1;
+            }
+            assert!(!files(&state).contains_key(&to) || seen.contains_key(&to));
+        }
+        apply(&mut device, &writes).unwrap();
+    }
+    assert!(hidden > 0, "no change was put behind an end mark");
+}
+
 #[test]
 fn what_cannot_be_changes_nothing() {
     let (sector_size, length) = LENGTHS[0];

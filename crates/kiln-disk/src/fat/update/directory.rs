@@ -170,4 +170,19 @@ impl Directory {
         let sector_end = (end / self.sector_size + 1) * self.sector_size;
         self.free(end..sector_end);
     }
+
+    /// Clears what lies behind the end mark, and says in which sectors something did. The
+    /// specification wants zeros there (section 6, `DIR_Name[0]`), and firmware that adds a name
+    /// without moving the mark counts on them.
+    pub(super) fn clear_behind_end(&mut self) -> BTreeSet<usize> {
+        let mut starts = self.bytes.chunks_exact(DIRECTORY_ENTRY);
+        let Some(end) = starts.position(|entry| entry[0] == END) else { return BTreeSet::new() };
+        let mut sectors = BTreeSet::new();
+        for (at, byte) in self.bytes.iter_mut().enumerate().skip(end * DIRECTORY_ENTRY) {
+            if std::mem::take(byte) != 0 {
+                sectors.insert(at / self.sector_size * self.sector_size);
+            }
+        }
+        sectors
+    }
 }

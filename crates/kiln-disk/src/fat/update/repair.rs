@@ -1,8 +1,9 @@
 //! Tidying up after a change that was not finished.
 //!
 //! Repairs only what an interrupted change of this module, or of firmware, leaves: a file with two
-//! names, clusters of no file, copies of the table that differ, a wrong count. Everything else is an
-//! error: guessing at foreign damage could lose the one boot file that works.
+//! names, a name behind a directory's end mark, clusters of no file, copies of the table that
+//! differ, a wrong count. Everything else is an error: guessing at foreign damage could lose the one
+//! boot file that works.
 
 use super::directory::{Directory, Named};
 use super::draft::Draft;
@@ -40,7 +41,8 @@ impl Volume<'_> {
             used[cluster as usize] = true;
         }
         let mut files = Vec::new();
-        self.walk("", 0, MAXIMUM_DEPTH, &mut used, &mut files)?;
+        let mut directories = BTreeMap::new();
+        self.walk("", 0, MAXIMUM_DEPTH, &mut used, &mut files, &mut directories)?;
 
         let mut draft = Draft::new(self);
         draft.begin();
@@ -48,19 +50,15 @@ impl Volume<'_> {
         let prefix = format!("{}/", preferred.to_uppercase());
         files.sort_by_key(|file| !file.path.to_uppercase().starts_with(&prefix));
         let mut owners: BTreeMap<u32, (u32, String)> = BTreeMap::new();
-        let mut directories: BTreeMap<u32, Directory> = BTreeMap::new();
         for file in &files {
             let clusters = self.content(&file.named)?;
             let Some(first) = clusters.first() else { continue };
             match owners.get(first) {
                 Some((length, _)) if *length == file.named.length => {
-                    let directory = match directories.entry(file.directory) {
-                        std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                        std::collections::btree_map::Entry::Vacant(entry) => {
-                            entry.insert(self.directory(file.directory)?)
-                        }
-                    };
-                    unlink(&mut draft, directory, &file.named)?;
+                    // The walk has read every directory that names a file.
+                    if let Some(directory) = directories.get_mut(&file.directory) {
+                        unlink(&mut draft, directory, &file.named)?;
+                    }
                 }
                 Some(_) => return Err(Error::Fat("two files of different length share clusters")),
                 None => {
@@ -71,6 +69,11 @@ impl Volume<'_> {
                         }
                     }
                 }
+            }
+        }
+        for directory in directories.values_mut() {
+            for sector in directory.clear_behind_end() {
+                draft.write_directory(directory, sector)?;
             }
         }
         let lost: Vec<u32> = self
@@ -91,9 +94,13 @@ impl Volume<'_> {
         depth: usize,
         used: &mut [bool],
         files: &mut Vec<Found>,
+        directories: &mut BTreeMap<u32, Directory>,
     ) -> Result<(), Error> {
         let depth = depth.checked_sub(1).ok_or(Error::Fat("directories too deep"))?;
-        for named in self.directory(first)?.entries() {
+        let directory = self.directory(first)?;
+        let entries = directory.entries();
+        directories.insert(first, directory);
+        for named in entries {
             let path = format!("{prefix}{}", named.name);
             if named.is_directory {
                 for cluster in self.chain(named.cluster)? {
@@ -101,7 +108,7 @@ impl Volume<'_> {
                         return Err(Error::Fat("two directories share clusters"));
                     }
                 }
-                self.walk(&format!("{path}/"), named.cluster, depth, used, files)?;
+                self.walk(&format!("{path}/"), named.cluster, depth, used, files, directories)?;
             } else {
                 files.push(Found { path, directory: first, named });
             }
