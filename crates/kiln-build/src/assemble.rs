@@ -5,10 +5,12 @@
 //! no clock or random source is asked. First boot gives every machine its own identifiers.
 //!
 //! Where the root goes is the caller's: a builder has a file for it, a machine its other slot.
-//! Nothing here knows about disks.
+//! Nothing here knows about disks. A machine's slots also lend encoded contents; one that rots
+//! meanwhile only means that all is done again without them.
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::sync::Arc;
 
 use kiln_boot::Kernel;
 use kiln_boot::capability::{self, RootCodec};
@@ -20,8 +22,10 @@ use kiln_boot::os_release::{Mode, OsRelease, boot_file_text};
 use kiln_boot::uki::format::Architecture;
 use kiln_boot::uki::mode::for_mode;
 use kiln_boot::uki::{self, UkiSections};
+use kiln_disk::layout::Layout;
 use kiln_erofs::{
-    Codec, Encoder, EncoderOptions, ImageOptions, Profile, ValidatedTree, image_length, write_image,
+    Codec, Encoder, EncoderOptions, ImageOptions, Lender, Profile, ValidatedTree, image_length,
+    write_image,
 };
 use kiln_release::{BootFile, FORMAT, Release, Root, Sequence, Source as ReleaseSource};
 use kiln_tree::{ContentStore as _, Kind, Tree, tree_digest};
@@ -74,6 +78,43 @@ pub trait Place {
     /// # Errors
     /// It cannot be made.
     fn private_folder(&self) -> Result<TempDir, Error>;
+
+    /// Root images whose encoded contents are copied where they did not change, for a root of
+    /// `profile`; what [`Self::root`] gives must not be among them. Asked once. None, unless a machine
+    /// has slots.
+    fn lenders(&self, _profile: Profile) -> Vec<Arc<Lender>> {
+        Vec::new()
+    }
+}
+
+/// A place that opens its root once for several attempts.
+struct Attempts<'a> {
+    place: &'a mut dyn Place,
+    root: Option<File>,
+}
+
+impl Place for Attempts<'_> {
+    fn root(&mut self, name: &str) -> Result<File, Error> {
+        let root = match self.root.take() {
+            Some(root) => root,
+            None => self.place.root(name)?,
+        };
+        let again = root.try_clone().map_err(Error::Contents)?;
+        self.root = Some(again);
+        Ok(root)
+    }
+
+    fn check(&mut self, length: u64) -> Result<(), Error> {
+        self.place.check(length)
+    }
+
+    fn spool(&self) -> Result<File, Error> {
+        self.place.spool()
+    }
+
+    fn private_folder(&self) -> Result<TempDir, Error> {
+        self.place.private_folder()
+    }
 }
 
 /// A release whose root image is in its place.
@@ -85,6 +126,8 @@ pub struct Assembled {
     pub boot_file: Vec<u8>,
     /// The same for recovery.
     pub recovery_file: Vec<u8>,
+    /// The layout that the root carries; the usual one if it has none.
+    pub layout: Layout,
     /// Kernel arguments that a machine may switch on; the root holds them, too.
     pub addons: Vec<AddonFile>,
     /// The boot loader for it.
@@ -107,7 +150,24 @@ pub fn assemble(
     place: &mut dyn Place,
     progress: &mut dyn Progress,
 ) -> Result<Assembled, Error> {
-    let mut encoder = encoder(options.codec, options.threads, place)?;
+    let lenders = place.lenders(Profile::of(options.codec));
+    let mut place = Attempts { place, root: None };
+    match attempt(options, lenders.clone(), &mut place, progress) {
+        Err(error) if lenders.iter().any(|lender| lender.has_failed()) => {
+            progress.detail(&format!("again without what the slots hold: {error}"));
+            attempt(options, Vec::new(), &mut place, progress)
+        }
+        outcome => outcome,
+    }
+}
+
+fn attempt(
+    options: &BuildOptions,
+    lenders: Vec<Arc<Lender>>,
+    place: &mut dyn Place,
+    progress: &mut dyn Progress,
+) -> Result<Assembled, Error> {
+    let mut encoder = encoder(options.codec, options.threads, lenders, place)?;
     let Loaded { mut tree, architecture, created, manifest_digest, name } =
         load(options, place, &mut encoder, progress)?;
     let os_release = os_release(&tree, &encoder)?;
@@ -138,6 +198,9 @@ pub fn assemble(
     let index = ModuleIndex::load(&tree, &encoder, &kernel)?;
     capability::check(&tree, &encoder, &kernel, &index, root_codec(options.codec))?;
     let programs = boot_programs(options, &tree, &encoder, &kernel, place, progress)?;
+    if recipe.carries_boot_files() {
+        layer::add_boot_files(&mut tree, &mut encoder, &programs, kernel.architecture)?;
+    }
     let addons =
         addon::add(&mut tree, &mut encoder, &options.addons, programs.addon_stub.as_deref())?;
     let selection = Selection { set: options.modules, extra: options.extra_modules.clone() };
@@ -229,6 +292,7 @@ pub fn assemble(
         release,
         boot_file,
         recovery_file,
+        layout: report.layout,
         addons,
         loader: programs.loader,
         efi_suffix: kernel.architecture.efi_suffix(),
@@ -255,8 +319,14 @@ fn load(
     }
 }
 
-fn encoder(codec: Codec, threads: usize, place: &dyn Place) -> Result<Encoder, Error> {
-    Encoder::new(EncoderOptions { codec, threads, spool: place.spool()? }).map_err(Error::Contents)
+fn encoder(
+    codec: Codec,
+    threads: usize,
+    lenders: Vec<Arc<Lender>>,
+    place: &dyn Place,
+) -> Result<Encoder, Error> {
+    let options = EncoderOptions { codec, threads, spool: place.spool()? };
+    Encoder::with_lenders(options, lenders).map_err(Error::Contents)
 }
 
 fn os_release(tree: &Tree, store: &Encoder) -> Result<OsRelease, Error> {
@@ -306,7 +376,7 @@ fn boot_programs(
     let Some(source) = &options.boot_files else {
         return Ok(BootPrograms::find(tree, store, kernel.architecture)?);
     };
-    let mut second = encoder(Codec::None, options.threads, place)?;
+    let mut second = encoder(Codec::None, options.threads, Vec::new(), place)?;
     let loaded = source::load(source, &options.reading, &mut second, progress)?;
     Ok(BootPrograms::find(&loaded.tree, &second, kernel.architecture)?)
 }

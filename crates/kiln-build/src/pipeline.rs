@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use kiln_boot::arguments::ADDON_SUFFIX;
 use kiln_boot::entry::{EntryName, RECOVERY_PATH};
+use kiln_disk::layout::DEFAULT_ESP_LENGTH;
 use kiln_release::Release;
 
 use crate::assemble::{Assembled, assemble};
@@ -40,6 +41,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
         release,
         boot_file,
         recovery_file,
+        layout,
         loader,
         efi_suffix,
         root_hash,
@@ -49,7 +51,9 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
     let facts = release.to_json()?;
     write_file(&mut outputs, &format!("{}.efi", release.name), &boot_file, options)?;
     write_file(&mut outputs, &format!("{}.recovery.efi", release.name), &recovery_file, options)?;
-    if boot_file.len() as u64 * BOOT_FILES_IN_ESP > options.esp_size {
+    // What the call says wins over what the system brings.
+    let esp_length = options.esp_size.or(layout.esp).unwrap_or(DEFAULT_ESP_LENGTH);
+    if boot_file.len() as u64 * BOOT_FILES_IN_ESP > esp_length {
         progress.warning("the ESP has no room for an upgrade; give more with --esp-size");
     }
     for addon in &addons {
@@ -72,6 +76,8 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
         root: &root,
         root_length: release.root.length,
         root_hash: &root_hash.0,
+        esp_length,
+        slot_length: options.slot_size.or(layout.slot),
     };
     media::write(&mut outputs, &release.name, &disk, options, progress)?;
     let files = outputs.commit()?;

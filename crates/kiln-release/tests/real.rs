@@ -4,13 +4,15 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use kiln_erofs::Profile;
 use kiln_lab::registry::Registry;
 use kiln_registry::{Network, Options, Platform};
-use kiln_release::fetch::{Found, LocalContents, RebuildOptions, Spool, bring, resolve};
+use kiln_release::fetch::{Found, LocalContents, RebuildOptions, Spool, bring, lender, resolve};
 use kiln_release::push::{PushOptions, ReleaseFolder, push};
 
 fn releases() -> Vec<PathBuf> {
@@ -64,7 +66,10 @@ fn machine(arguments: &str) {
     let (mut local, mut boot) = (LocalContents::none(), Vec::new());
     if !old.is_empty() {
         let old = ReleaseFolder::open(Path::new(old)).unwrap();
-        local.add_root(&File::open(&old.root).unwrap(), 1);
+        let root = File::open(&old.root).unwrap();
+        local.add_root(&root, 1);
+        let profile = Profile::from_number(old.release.profile).unwrap();
+        local.add_lender(lender(&root, &old.release, profile, 1).unwrap());
         boot.extend(old.boot_files.into_iter().map(|(_, bytes)| bytes));
     }
     let indexed = cpu();
@@ -75,7 +80,8 @@ fn machine(arguments: &str) {
     let mut spool = Spool::open(&work.join("spool")).unwrap();
     let root =
         File::options().read(true).write(true).create(true).truncate(true).open(work.join("root"));
-    let rebuild = RebuildOptions { spool: tempfile::tempfile_in(work).unwrap(), threads: 1 };
+    let encoded = tempfile::tempfile_in(work).unwrap();
+    let rebuild = RebuildOptions { spool: encoded.try_clone().unwrap(), threads: 1 };
     let watch = |_, _, _| ();
     let brought = bring(
         &remote,
@@ -87,11 +93,12 @@ fn machine(arguments: &str) {
         &watch,
     )
     .unwrap();
+    let spooled = spool.bytes() + encoded.metadata().unwrap().blocks() * 512;
     spool.clear().unwrap();
     std::fs::write(work.join("efi"), &brought.boot_files["system"]).unwrap();
     eprintln!(
         "machine: {:.1} s, {:.1} CPU s ({indexed:.1} for the index of {} chunks), peak {} MiB, \
-         frames {} of {}, table {}",
+         frames {} of {}, table {}, spooled {spooled}, {:.3} x the root written",
         start.elapsed().as_secs_f64(),
         cpu(),
         local.len(),
@@ -99,6 +106,7 @@ fn machine(arguments: &str) {
         brought.fetched,
         brought.total,
         remote.layers.table.size,
+        1.0 + spooled as f64 / remote.release.root.length as f64,
     );
 }
 

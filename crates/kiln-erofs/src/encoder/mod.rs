@@ -5,29 +5,33 @@
 //! faster, and only the writer's canonical order reaches the image. Files are cut into segments of
 //! fixed length, so that one huge file keeps every core busy, and segments know nothing of each
 //! other, so the number of threads cannot change a byte. Bytes waiting for a thread are bounded.
-//! Compressing after the whole tree is known was dropped: it would read everything twice.
+//! Compressing after the whole tree is known was dropped: it would read everything twice. What a
+//! [`Lender`] holds in the same form is neither compressed nor spooled; it changes no byte either.
 
 mod noise;
+#[cfg(test)]
+mod samples;
 mod segment;
 mod shorten;
 mod state;
+mod stored;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 use kiln_tree::{Content, ContentId, ContentStore, Opener};
 use sha2::{Digest, Sha256};
 
+use crate::lender::{Key, Lender};
 use crate::profile::Codec;
-use segment::{Compressor, Extent, SEGMENT, decode};
-pub(crate) use segment::{INLINE_MAX, ZSTD_WINDOW_LOG};
+use segment::{Compressor, decode};
+pub(crate) use segment::{Extent, INLINE_MAX, SEGMENT, ZSTD_WINDOW_LOG};
 use state::Shared;
-pub(crate) use state::{Encoded, State};
+pub(crate) use state::{Encoded, Segment, State};
+use stored::Stored;
 
 /// What an [`Encoder`] needs.
 #[derive(Debug)]
@@ -37,7 +41,8 @@ pub struct EncoderOptions {
     /// Worker threads; at least one is started. Has no influence on the image.
     pub threads: usize,
     /// An empty file for the encoded pieces, normally unlinked and beside the output. It grows to
-    /// about the size of the image.
+    /// about the size of the image, or of what nobody lends; where somebody does, the first 16 MiB
+    /// stay in memory.
     pub spool: File,
 }
 
@@ -54,7 +59,7 @@ struct Job {
 #[derive(Debug)]
 pub struct Encoder {
     codec: Codec,
-    spool: Arc<File>,
+    stored: Arc<Stored>,
     shared: Arc<Shared>,
     jobs: Option<Sender<Job>>,
     workers: Vec<JoinHandle<()>>,
@@ -63,17 +68,21 @@ pub struct Encoder {
 impl Encoder {
     /// Starts the worker threads.
     pub fn new(options: EncoderOptions) -> io::Result<Self> {
-        let spool = Arc::new(options.spool);
+        Self::with_lenders(options, Vec::new())
+    }
+
+    /// The same with images whose encoded contents are taken as they are where they fit. Those of
+    /// another profile lend nothing.
+    pub fn with_lenders(options: EncoderOptions, lenders: Vec<Arc<Lender>>) -> io::Result<Self> {
+        let stored = Arc::new(Stored::new(options.spool, lenders, options.codec));
         let shared = Arc::new(Shared::default());
-        let end = Arc::new(AtomicU64::new(0));
         let (jobs, receiver) = crossbeam_channel::unbounded();
         let mut workers = Vec::new();
         for number in 0..options.threads.max(1) {
             let worker = Worker {
                 compressor: Compressor::new(options.codec)?,
-                spool: Arc::clone(&spool),
+                stored: Arc::clone(&stored),
                 shared: Arc::clone(&shared),
-                end: Arc::clone(&end),
             };
             let receiver = receiver.clone();
             workers.push(
@@ -82,7 +91,7 @@ impl Encoder {
                     .spawn(move || worker.run(&receiver))?,
             );
         }
-        Ok(Self { codec: options.codec, spool, shared, jobs: Some(jobs), workers })
+        Ok(Self { codec: options.codec, stored, shared, jobs: Some(jobs), workers })
     }
 
     /// The codec that contents are compressed with.
@@ -90,8 +99,26 @@ impl Encoder {
         self.codec
     }
 
-    pub(crate) fn spool(&self) -> &File {
-        &self.spool
+    /// Takes a content that a lender holds, without reading it; `None` if none holds it. An empty one
+    /// is held by none.
+    pub fn borrow(&mut self, digest: &[u8; 32], size: u64) -> io::Result<Option<Content>> {
+        let Some((number, lender, segments)) = self.stored.content(digest, size) else {
+            return Ok(None);
+        };
+        let parts = segments
+            .filter_map(|segment| lender.lent(segment))
+            .map(|lent| (Segment::lent(lent, number), lender.extents(lent)));
+        let content = self.shared.take(size, *digest, parts)?;
+        Ok(Some(Content { id: ContentId(content), size }))
+    }
+
+    /// Bytes that were encoded here so far, and that nobody lent.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.stored.spooled()
+    }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// Waits until everything is encoded and gives access to the records.
@@ -154,14 +181,14 @@ impl ContentStore for Encoder {
         let segments: Arc<[_]> = state
             .segments(encoded)
             .iter()
-            .map(|&segment| (segment.offset, state.extents(segment).into()))
+            .map(|&segment| (segment, state.extents(segment).into()))
             .collect();
         drop(state);
-        let (codec, spool) = (self.codec, Arc::clone(&self.spool));
+        let (codec, stored) = (self.codec, Arc::clone(&self.stored));
         Ok(Box::new(move || {
             Box::new(ContentReader {
                 codec,
-                spool: Arc::clone(&spool),
+                stored: Arc::clone(&stored),
                 segments: Arc::clone(&segments),
                 next: 0,
                 decoded: io::Cursor::default(),
@@ -175,12 +202,12 @@ impl ContentStore for Encoder {
     }
 }
 
-/// A content on its way back from the spool: one segment in memory at a time.
+/// A content on its way back from where it lies: one segment in memory at a time.
 struct ContentReader {
     codec: Codec,
-    spool: Arc<File>,
-    /// Offset in the spool and pieces of each.
-    segments: Arc<[(u64, Box<[Extent]>)]>,
+    stored: Arc<Stored>,
+    /// Each with its pieces.
+    segments: Arc<[(Segment, Box<[Extent]>)]>,
     next: usize,
     decoded: io::Cursor<Vec<u8>>,
 }
@@ -192,15 +219,13 @@ impl Read for ContentReader {
             if length > 0 || buffer.is_empty() {
                 return Ok(length);
             }
-            let Some((offset, extents)) = self.segments.get(self.next) else { return Ok(0) };
+            let Some((segment, extents)) = self.segments.get(self.next) else { return Ok(0) };
             self.next += 1;
             let mut bytes = Vec::new();
-            let mut offset = *offset;
-            for extent in extents {
+            for (extent, place) in segment.places(extents) {
                 let mut stored = vec![0; extent.stored as usize];
-                self.spool.read_exact_at(&mut stored, offset)?;
-                offset += u64::from(extent.stored);
-                decode(self.codec, *extent, &stored, &mut bytes)?;
+                self.stored.read(segment, &mut stored, place)?;
+                decode(self.codec, extent, &stored, &mut bytes)?;
             }
             self.decoded = io::Cursor::new(bytes);
         }
@@ -219,9 +244,8 @@ impl Drop for Encoder {
 
 struct Worker {
     compressor: Compressor,
-    spool: Arc<File>,
+    stored: Arc<Stored>,
     shared: Arc<Shared>,
-    end: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -234,8 +258,8 @@ impl Worker {
             let outcome = self.encode(&job, &mut out, &mut extents);
             drop(job.bytes);
             self.shared.release(length);
-            let outcome = outcome.and_then(|(offset, digest)| {
-                self.shared.finish(job.content, job.index, offset, &extents, digest)
+            let outcome = outcome.and_then(|(segment, digest)| {
+                self.shared.finish(job.content, job.index, segment, &extents, digest)
             });
             if let Err(error) = outcome {
                 self.shared.fail(&error);
@@ -243,17 +267,28 @@ impl Worker {
         }
     }
 
-    /// Compresses a segment and puts it into the spool; where, and its digest if it is a whole file.
+    /// Finds a segment with a lender, or compresses it and puts it into the spool; where, and its
+    /// digest if it is a whole file.
     fn encode(
         &mut self,
         job: &Job,
         out: &mut Vec<u8>,
         extents: &mut Vec<Extent>,
-    ) -> io::Result<(u64, Option<[u8; 32]>)> {
-        let digest = (job.first && job.last).then(|| Sha256::digest(&job.bytes).into());
+    ) -> io::Result<(Segment, Option<[u8; 32]>)> {
+        let is_whole = job.first && job.last;
+        let digest =
+            (is_whole || self.stored.has_lenders()).then(|| Sha256::digest(&job.bytes).into());
+        let whole = digest.filter(|_| is_whole);
+        if let Some(digest) = digest {
+            // At most a segment.
+            let length = job.bytes.len() as u32;
+            let key = Key { digest, length, ends: (job.first, job.last) };
+            if let Some((number, lender, lent)) = self.stored.segment(&key) {
+                extents.extend_from_slice(lender.extents(lent));
+                return Ok((Segment::lent(lent, number), whole));
+            }
+        }
         self.compressor.encode(&job.bytes, job.first, job.last, out, extents)?;
-        let offset = self.end.fetch_add(out.len() as u64, Ordering::Relaxed);
-        self.spool.write_all_at(out, offset)?;
-        Ok((offset, digest))
+        Ok((Segment::spooled(self.stored.spool(out)?), whole))
     }
 }

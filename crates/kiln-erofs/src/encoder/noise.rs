@@ -68,17 +68,9 @@ impl Noise {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::noise;
     use super::*;
     use kiln_sys::codec::Lz4Hc;
-
-    fn noise(length: usize, mut seed: u64) -> Vec<u8> {
-        (0..length)
-            .map(|_| {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (seed >> 56) as u8
-            })
-            .collect()
-    }
 
     #[test]
     fn noise_is_recognised_and_what_shrinks_is_not() {

@@ -44,7 +44,7 @@ const INDEX_COST: usize = 24;
 pub(crate) struct Extent {
     /// Bytes of the file it stands for.
     pub(crate) logical: u32,
-    /// Bytes in the spool.
+    /// Bytes in the spool; in a lender's image whole blocks, unless it is plain or beside the inode.
     pub(crate) stored: u32,
     /// Compressed, or the bytes themselves.
     pub(crate) compressed: bool,
@@ -257,6 +257,9 @@ pub(crate) fn decode(
         out.extend_from_slice(stored);
         return Ok(());
     }
+    // Zeros fill up the first block of what lies in an image; no codec begins with one.
+    let padding = stored.iter().take(BLOCK).take_while(|&&byte| byte == 0).count();
+    let stored = stored.get(padding..).unwrap_or_default();
     let start = out.len();
     out.resize(start + extent.logical as usize, 0);
     let written = match codec {
@@ -266,22 +269,14 @@ pub(crate) fn decode(
     if written == Some(extent.logical as usize) {
         Ok(())
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "spooled extent does not decompress"))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "an encoded extent does not decompress"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::noise;
     use super::*;
-
-    fn noise(length: usize, mut seed: u64) -> Vec<u8> {
-        (0..length)
-            .map(|_| {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (seed >> 56) as u8
-            })
-            .collect()
-    }
 
     fn text(length: usize) -> Vec<u8> {
         (0..)

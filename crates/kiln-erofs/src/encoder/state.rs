@@ -9,6 +9,8 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::segment::Extent;
+use crate::format::BLOCK;
+use crate::lender::Lent;
 
 /// Bytes of contents read but not yet encoded, at most. Bounds the encoder's memory together with
 /// one segment and its output per worker.
@@ -17,13 +19,55 @@ const BUDGET: usize = 48 << 20;
 /// Counted at least per segment, so that empty-looking work is bounded too.
 const MINIMUM_CHARGE: usize = 1024;
 
-/// A finished segment: where its extents lie in the spool, one behind the other.
+/// A finished segment and where its extents lie, one behind the other.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Segment {
-    /// Byte offset in the spool.
+    /// Byte offset in the spool or the lender's image.
     pub(crate) offset: u64,
     /// Its pieces: first one in the table of all extents, and how many.
     extents: (u32, u32),
+    /// Byte offset of the last piece in the lender's image if that does not lie behind the others,
+    /// else zero.
+    tail: u32,
+    /// Number of the lender, counted from 1; zero for the spool.
+    lender: u8,
+}
+
+impl Segment {
+    /// One in the spool. Its extents are told later.
+    pub(super) fn spooled(offset: u64) -> Self {
+        Self { offset, ..Self::default() }
+    }
+
+    /// One in the image of a lender.
+    pub(super) fn lent(lent: Lent, lender: u8) -> Self {
+        let Lent { offset, tail, .. } = lent;
+        Self { offset, tail, lender: lender.saturating_add(1), ..Self::default() }
+    }
+
+    /// The lender that has it, by its place among them; `None` for the spool.
+    pub(super) fn lender(&self) -> Option<usize> {
+        usize::from(self.lender).checked_sub(1)
+    }
+
+    /// Its pieces with the byte offsets where they begin.
+    pub(crate) fn places<'a>(
+        &self,
+        extents: &'a [Extent],
+    ) -> impl Iterator<Item = (Extent, u64)> + use<'a> {
+        let segment = *self;
+        let mut next = segment.offset;
+        extents.iter().enumerate().map(move |(number, extent)| {
+            let is_last = number + 1 == extents.len();
+            let place = if is_last && segment.tail > 0 { u64::from(segment.tail) } else { next };
+            let stored = u64::from(extent.stored);
+            next = next.saturating_add(match segment.lender {
+                0 => stored,
+                _ => stored.next_multiple_of(BLOCK as u64),
+            });
+            (*extent, place)
+        })
+    }
 }
 
 /// Everything known about a content.
@@ -89,12 +133,37 @@ impl Shared {
         }
     }
 
-    /// Keeps a finished segment, which lies at `offset` in the spool.
+    /// Takes a content whose segments all have a place already.
+    pub(super) fn take<'a>(
+        &self,
+        size: u64,
+        digest: [u8; 32],
+        segments: impl Iterator<Item = (Segment, &'a [Extent])>,
+    ) -> io::Result<u32> {
+        let number = self.open(size)?;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        for (segment, extents) in segments {
+            let first = u32::try_from(state.extents.len()).map_err(io::Error::other)?;
+            // At most one extent per byte of a segment.
+            state.segments.push(Segment { extents: (first, extents.len() as u32), ..segment });
+            state.extents.extend_from_slice(extents);
+            if let Some(encoded) = state.contents.get_mut(number as usize) {
+                encoded.segments.1 += 1;
+            }
+        }
+        if let Some(encoded) = state.contents.get_mut(number as usize) {
+            encoded.digest = Some(digest);
+        }
+        Ok(number)
+    }
+
+    /// Keeps a finished segment.
     pub(super) fn finish(
         &self,
         content: u32,
         index: u32,
-        offset: u64,
+        segment: Segment,
         extents: &[Extent],
         digest: Option<[u8; 32]>,
     ) -> io::Result<()> {
@@ -107,7 +176,7 @@ impl Shared {
             encoded.digest = digest.or(encoded.digest);
             if let Some(place) = state.segments.get_mut((encoded.segments.0 + index) as usize) {
                 // At most one extent per byte of a segment.
-                *place = Segment { offset, extents: (first, extents.len() as u32) };
+                *place = Segment { extents: (first, extents.len() as u32), ..segment };
                 state.extents.extend_from_slice(extents);
             }
         }

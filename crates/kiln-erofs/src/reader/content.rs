@@ -79,7 +79,7 @@ impl<R: ReadAt> Image<R> {
     }
 
     /// The bytes that an extent stands for.
-    pub(super) fn decode(&self, inode: &Inode, extent: &Extent) -> Result<Vec<u8>, Error> {
+    pub(crate) fn decode(&self, inode: &Inode, extent: &Extent) -> Result<Vec<u8>, Error> {
         let length = extent.length as usize;
         let (offset, stored) = match extent.place {
             Place::Blocks { first, count } => {

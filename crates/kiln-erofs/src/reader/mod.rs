@@ -15,6 +15,7 @@ mod xattr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::{BLOCK, INODE_COMPACT, INODE_EXTENDED, RawInode, SLOT, Superblock, xattr_area};
@@ -65,6 +66,16 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
+impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buffer, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        (**self).length()
+    }
+}
+
 /// An open image.
 #[derive(Debug)]
 pub struct Image<R> {
@@ -91,11 +102,11 @@ impl Inode {
     }
 
     /// Byte offset behind inode and attributes.
-    fn body(&self) -> u64 {
+    pub(crate) fn body(&self) -> u64 {
         self.position + (self.raw.length() + xattr_area(self.raw.xattr_count)) as u64
     }
 
-    fn damaged(&self, what: &'static str) -> Error {
+    pub(crate) fn damaged(&self, what: &'static str) -> Error {
         Error::Damaged { node: self.node, what }
     }
 }

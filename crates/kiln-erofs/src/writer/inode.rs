@@ -3,8 +3,6 @@
 //! The short form is used whenever it loses nothing; it has no time of its own, so it serves files
 //! whose time is the image's build time, which is every file of a build with clamped times.
 
-use std::os::unix::fs::FileExt;
-
 use kiln_tree::Kind;
 
 use super::Writer;
@@ -200,18 +198,16 @@ impl Writer<'_> {
             if inline_length > 0
                 && let Some(&segment) = self.state.segments(encoded).last()
             {
-                // The inline piece is the very end of the last segment.
-                let extents = self.state.extents(segment);
-                let stored: u64 = extents.iter().map(|extent| u64::from(extent.stored)).sum();
+                // The inline piece is the very end of the last segment's last piece.
+                let last = segment.places(self.state.extents(segment)).last();
+                let end = last.map_or(0, |(extent, place)| place + u64::from(extent.stored));
                 let start = out.len();
                 out.resize(start + inline_length, 0);
+                let place = end.saturating_sub(inline_length as u64);
                 self.encoder
-                    .spool()
-                    .read_exact_at(
-                        &mut out[start..],
-                        segment.offset + stored - inline_length as u64,
-                    )
-                    .map_err(Error::io("read the spool"))?;
+                    .stored()
+                    .read(&segment, &mut out[start..], place)
+                    .map_err(Error::io("read what was encoded"))?;
             }
         } else if inline_length > 0 {
             let bytes = self.own_bytes(number, inodes);

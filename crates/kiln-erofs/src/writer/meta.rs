@@ -74,7 +74,7 @@ impl Allocator {
 }
 
 /// The algorithm number of a codec.
-pub(super) fn algorithm(codec: Codec) -> u8 {
+pub(crate) fn algorithm(codec: Codec) -> u8 {
     match codec {
         Codec::Zstd { .. } => ALGORITHM_ZSTD,
         Codec::None | Codec::Lz4 | Codec::Lz4hc { .. } => ALGORITHM_LZ4,

@@ -18,7 +18,6 @@ mod validate;
 mod xattr;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use crate::encoder::{Encoder, State};
 use crate::error::Error;
@@ -26,6 +25,7 @@ use crate::format::{BLOCK, COMPAT_CHECKSUM, COMPAT_MTIME, SLOT, Superblock};
 use contents::{Placement, encoded, first_with_same};
 use inode::Prepared;
 use kiln_tree::Kind;
+pub(crate) use meta::algorithm;
 use meta::{Allocator, configurations, incompatible_features};
 use plan::ContentPlan;
 use stream::Stream;
@@ -234,7 +234,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Copies contents from the spool to their blocks, in the order of the image.
+    /// Copies contents from where they are to their blocks, in the order of the image.
     fn write_contents(
         &self,
         placements: &[Placement],
@@ -245,8 +245,7 @@ impl<'a> Writer<'a> {
             let blocks = self.plan(placement.content)?.blocks;
             let mut remaining = u64::from(blocks) * BLOCK as u64;
             for &segment in self.state.segments(encoded) {
-                let mut offset = segment.offset;
-                for extent in self.state.extents(segment) {
+                for (extent, place) in segment.places(self.state.extents(segment)) {
                     let stored = (extent.stored as usize).min(remaining as usize);
                     // What lies beside the inode comes last and finds no room left here.
                     if stored == 0 || (extent.compressed && (extent.stored as u64) > remaining) {
@@ -259,10 +258,9 @@ impl<'a> Writer<'a> {
                     // Compressed data ends with its last block, plain data begins with its first.
                     let shift = if extent.compressed { padded - stored } else { 0 };
                     self.encoder
-                        .spool()
-                        .read_exact_at(&mut buffer[start + shift..start + shift + stored], offset)
-                        .map_err(Error::io("read the spool"))?;
-                    offset += u64::from(extent.stored);
+                        .stored()
+                        .read(&segment, &mut buffer[start + shift..start + shift + stored], place)
+                        .map_err(Error::io("read what was encoded"))?;
                     remaining -= (padded as u64).min(remaining);
                     stream.drain()?;
                 }

@@ -7,13 +7,15 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln_boot::entry::FOLDER;
 use kiln_boot::os_release::Mode;
 use kiln_boot::uki::mode::for_mode;
 use kiln_build::{Assembled, BuildOptions, Place, Progress, assemble};
+use kiln_erofs::{Lender, Profile};
 use kiln_release::Release;
-use kiln_release::fetch::{LocalContents, RebuildOptions, Remote, Spool, bring};
+use kiln_release::fetch::{LocalContents, RebuildOptions, Remote, Spool, bring, lender};
 use kiln_verity::{RootArgument, decode_hex};
 use tempfile::TempDir;
 
@@ -51,10 +53,13 @@ pub(super) fn stage_image(
     progress: &mut dyn Progress,
 ) -> Result<u32, Error> {
     let (partition, root) = open_slot(machine, stage.plan)?;
+    let profile = Profile::of(options.codec);
+    let lenders = lenders(machine, partition.slot, profile, options.threads);
     let mut place = SlotPlace {
         root: root.try_clone().map_err(Error::device("open", &partition.node))?,
         folder: stage.paths.ledger.clone(),
         slot: (partition.slot, partition.length),
+        lenders: &lenders,
         make_room: &mut || make_room(stage.store, machine, stage.plan),
         failure: None,
     };
@@ -83,20 +88,26 @@ pub(super) fn stage_release(
             local.add_root(&file, threads);
         }
     }
+    // The plan has seen the slot's top hash block alone; a slot that rots is written again.
+    let keeps_slot = stage.plan.keeps_slot && prove(&root, &remote.release).is_ok();
+    if let Some(profile) = Profile::from_number(remote.release.profile).filter(|_| !keeps_slot) {
+        for lender in lenders(machine, partition.slot, profile, threads) {
+            local.add_lender(lender);
+        }
+    }
     let boot_files = boot_files(machine)?;
     let mut spool = Spool::open(&stage.paths.ledger.join("fetch"))?;
     let mut place = SlotPlace {
         root: root.try_clone().map_err(Error::device("open", &partition.node))?,
         folder: stage.paths.ledger.clone(),
         slot: (partition.slot, partition.length),
+        lenders: &[],
         make_room: &mut || make_room(stage.store, machine, stage.plan),
         failure: None,
     };
     let rebuild = RebuildOptions { spool: place.spool()?, threads };
     let listener = FetchProgress::new(progress);
     let watch = |part, done, total| listener.watch(part, done, total);
-    // The plan has seen the slot's top hash block alone; a slot that rots is written again.
-    let keeps_slot = stage.plan.keeps_slot && prove(&root, &remote.release).is_ok();
     let fetched = if keeps_slot {
         let fetched = remote.boot_files(&boot_files, &mut spool, &watch)?;
         (place.make_room)()?;
@@ -117,6 +128,19 @@ pub(super) fn stage_release(
     let generation = finish(stage, machine, &partition, &root, release, boot_file)?;
     spool.clear()?;
     Ok(generation)
+}
+
+/// What the slots beside `target` hold of releases with this profile, encoded as it will be again.
+fn lenders(machine: &Machine, target: Slot, profile: Profile, threads: usize) -> Vec<Arc<Lender>> {
+    let beside = machine.slots.iter().filter(|partition| partition.slot != target);
+    let found = beside.filter_map(|partition| {
+        let root = File::open(&partition.node).ok()?;
+        // The newest first; the image's hash says which of them is there, if any.
+        let held = machine.ledger.revisions.iter().rev();
+        let mut held = held.filter(|revision| revision.slot == partition.slot);
+        held.find_map(|revision| lender(&root, &revision.release, profile, threads))
+    });
+    found.collect()
 }
 
 /// Boot files that are here, whose kernels need not travel again.
@@ -252,6 +276,8 @@ struct SlotPlace<'a> {
     folder: PathBuf,
     /// The slot, and its length in bytes.
     slot: (Slot, u64),
+    /// What the other slots give to a build.
+    lenders: &'a [Arc<Lender>],
     /// Makes room for the root.
     make_room: &'a mut dyn FnMut() -> Result<(), Error>,
     /// Why there is no room, which the builder cannot carry.
@@ -299,5 +325,9 @@ impl Place for SlotPlace<'_> {
     fn private_folder(&self) -> Result<TempDir, kiln_build::Error> {
         let failed = |source| kiln_build::Error::write(&self.folder, source);
         tempfile::Builder::new().prefix(".build-").tempdir_in(&self.folder).map_err(failed)
+    }
+
+    fn lenders(&self, _profile: Profile) -> Vec<Arc<Lender>> {
+        self.lenders.to_vec()
     }
 }

@@ -1,7 +1,10 @@
 //! The whole way in order: table, plan, fetch, boot files, rebuild, proof.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
 
+use kiln_erofs::Lender;
 use kiln_verity::RootHash;
 
 use super::gather::fetch_chunk;
@@ -10,6 +13,7 @@ use super::{
     rebuild,
 };
 use crate::Error;
+use crate::table::Chunk;
 
 /// A release that is here.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ pub struct Brought {
 }
 
 /// Writes the root image of `remote` to the beginning of what `place` gives, and gives its boot files. `local` is
-/// what is here, `boot_files` the boot files that are here. The caller clears the spool when it no
+/// what is here, its lenders give encoded contents; one that fails only makes it slower. `boot_files` are the boot files that are here. The caller clears the spool when it no
 /// longer needs it; after an error the next call goes on with it.
 ///
 /// # Errors
@@ -49,20 +53,59 @@ pub fn bring(
     gather(remote, &plan, spool, watch)?;
     let boot_files = remote.boot_files(boot_files, spool, watch)?;
     let mut replaced = 0;
-    let mut chunks = |chunk: &crate::table::Chunk| {
-        if let Some(bytes) = spool.read(chunk)? {
-            return Ok(bytes);
-        }
-        match local.read(chunk) {
-            Ok(Some(bytes)) => Ok(bytes),
-            // A slot that rots must not keep its machine from being replaced.
-            Ok(None) | Err(_) => {
-                replaced += 1;
-                fetch_chunk(remote, chunk)
-            }
+    let mut opened = None;
+    let mut place = || match &opened {
+        Some(root) => File::try_clone(root),
+        None => {
+            let root = place()?;
+            opened = Some(root.try_clone()?);
+            Ok(root)
         }
     };
-    let root_hash = rebuild(table, &remote.release, &mut chunks, place, options, watch)?;
+    let RebuildOptions { spool: encoded, threads } = options;
+    let again = encoded.try_clone().map_err(Error::io("open the spool"))?;
+    let first = RebuildOptions { spool: encoded, threads };
+    let release = &remote.release;
+    let lenders = local.lenders();
+    let mut chunks = |chunk: &Chunk| take(remote, local, spool, chunk, &mut replaced);
+    let rebuilt = rebuild(table, release, &mut chunks, lenders, &mut place, first, watch);
+    let root_hash = match rebuilt {
+        Err(error) if is_of_lenders(&error, lenders) => {
+            again.set_len(0).map_err(Error::io("empty the spool"))?;
+            let table = remote.table(spool, watch)?;
+            let mut chunks = |chunk: &Chunk| take(remote, local, spool, chunk, &mut replaced);
+            let second = RebuildOptions { spool: again, threads };
+            rebuild(table, release, &mut chunks, &[], &mut place, second, watch)?
+        }
+        rebuilt => rebuilt?,
+    };
     let (fetched, kept, total) = (plan.bytes, plan.kept, plan.total);
     Ok(Brought { root_hash, boot_files, fetched, kept, total, replaced })
+}
+
+/// Whether it may go well without what was lent.
+fn is_of_lenders(error: &Error, lenders: &[Arc<Lender>]) -> bool {
+    let is_other_root = matches!(error, Error::RootHash { .. }) && !lenders.is_empty();
+    is_other_root || lenders.iter().any(|lender| lender.has_failed())
+}
+
+/// A chunk from where it is nearest; counts those that a slot promised and did not give.
+fn take(
+    remote: &Remote,
+    local: &LocalContents,
+    spool: &Spool,
+    chunk: &Chunk,
+    replaced: &mut u64,
+) -> Result<Vec<u8>, Error> {
+    if let Some(bytes) = spool.read(chunk)? {
+        return Ok(bytes);
+    }
+    match local.read(chunk) {
+        Ok(Some(bytes)) => Ok(bytes),
+        // A slot that rots must not keep its machine from being replaced.
+        Ok(None) | Err(_) => {
+            *replaced += 1;
+            fetch_chunk(remote, chunk)
+        }
+    }
 }

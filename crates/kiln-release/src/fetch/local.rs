@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use kiln_erofs::{Image, Inode, format};
+use kiln_erofs::{Image, Inode, Lender, format};
 
 use crate::Error;
 use crate::contents::{ChunkWriter, hex, sha256};
@@ -30,6 +30,7 @@ struct Place {
 pub struct LocalContents {
     images: Vec<Image<File>>,
     chunks: HashMap<[u8; 32], Place>,
+    lenders: Vec<Arc<Lender>>,
 }
 
 impl LocalContents {
@@ -79,6 +80,17 @@ impl LocalContents {
             }
         });
         self.images.push(image);
+    }
+
+    /// Adds what gives encoded contents as they are. It must not be where the new root goes.
+    pub fn add_lender(&mut self, lender: Arc<Lender>) {
+        self.lenders.push(lender);
+    }
+
+    /// All that give encoded contents.
+    #[must_use]
+    pub fn lenders(&self) -> &[Arc<Lender>] {
+        &self.lenders
     }
 
     /// How many distinct chunks there are.

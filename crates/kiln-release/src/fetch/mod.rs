@@ -3,12 +3,13 @@
 //! [`look_up`] and [`Named::resolve`] ask what a reference means. [`Remote`] is a release in a
 //! registry; [`LocalContents`] is what the slots hold; [`plan`] says what is missing, and is pure;
 //! [`Spool`] keeps what was fetched across interruptions; [`rebuild`] writes the root image.
-//! [`bring`] does all of it in order. Nothing here knows slots, boot entries or when to reboot.
+//! [`lender`] is a slot that gives encoded contents as they are. [`bring`] does all of it in order. Nothing here knows slots, boot entries or when to reboot.
 
 mod bring;
 mod gather;
 mod local;
 mod plan;
+mod proven;
 mod rebuild;
 mod remote;
 mod resolve;
@@ -18,6 +19,7 @@ pub use bring::{Brought, bring};
 pub use gather::gather;
 pub use local::LocalContents;
 pub use plan::{Plan, Stretch, plan};
+pub use proven::lender;
 pub use rebuild::{Chunks, Place, RebuildOptions, check_profile, rebuild};
 pub use remote::Remote;
 pub use resolve::{Found, Named, look_up, resolve};

@@ -6,8 +6,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
-use kiln_erofs::{Encoder, EncoderOptions, ImageOptions, Profile, ValidatedTree, write_image};
+use kiln_erofs::{
+    Encoder, EncoderOptions, ImageOptions, Lender, Profile, ValidatedTree, write_image,
+};
 use kiln_tree::{Content, ContentId, ContentStore as _, Kind};
 use kiln_verity::{RootHash, decode_hex};
 
@@ -19,7 +22,7 @@ use crate::{Error, Release};
 /// What rebuilding needs beside the contents.
 #[derive(Debug)]
 pub struct RebuildOptions {
-    /// An empty file, normally without a name, that grows to about the size of the image.
+    /// An empty file, normally without a name, that grows to about the size of what no slot lends.
     pub spool: File,
     /// Threads that compress; without influence on the image.
     pub threads: usize,
@@ -53,7 +56,8 @@ fn version(text: &str) -> [u64; 3] {
 }
 
 /// Writes the root image to the beginning of what `place` gives: the file system, then its hash tree. Returns
-/// the root hash, which is the release's.
+/// the root hash, which is the release's. Contents that one of `lenders` holds are copied as they are
+/// encoded, and none of their chunks is asked for.
 ///
 /// # Errors
 /// [`Error::RootHash`] naming both hashes if it is not; what `chunks` says; a full disk.
@@ -61,6 +65,7 @@ pub fn rebuild(
     table: Table,
     release: &Release,
     chunks: &mut Chunks<'_>,
+    lenders: &[Arc<Lender>],
     place: &mut Place<'_>,
     options: RebuildOptions,
     watch: &Watch<'_>,
@@ -68,13 +73,20 @@ pub fn rebuild(
     let profile = check_profile(release)?;
     let threads = options.threads.max(1);
     let encoding = "compress the contents";
+    let encoder_options = EncoderOptions { codec: profile.codec(), threads, spool: options.spool };
     let mut encoder =
-        Encoder::new(EncoderOptions { codec: profile.codec(), threads, spool: options.spool })
-            .map_err(Error::io(encoding))?;
+        Encoder::with_lenders(encoder_options, lenders.to_vec()).map_err(Error::io(encoding))?;
     let total = table.contents.iter().map(|content| content.size).sum();
     let mut done = 0;
     let mut tickets = Vec::with_capacity(table.contents.len());
     for content in &table.contents {
+        let lent = encoder.borrow(&content.digest, content.size).map_err(Error::io(encoding))?;
+        if let Some(ticket) = lent {
+            tickets.push(ticket);
+            done += content.size;
+            watch(Stage::Root, done, total);
+            continue;
+        }
         let parts = table.chunks.get(content.chunks.clone()).unwrap_or_default();
         let mut reader = ChunkReader {
             parts,

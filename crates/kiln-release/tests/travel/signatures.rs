@@ -5,7 +5,7 @@ use kiln_registry::Digest;
 use kiln_release::Error;
 use kiln_release::fetch::{Found, look_up};
 use kiln_release::signature::{
-    PrivateKey, Reason, Scheme, SignOptions, Trust, Verdict, Verifier, sign,
+    PrivateKey, Reason, Scheme, SignOptions, Signer, Trust, Verdict, Verifier, sign,
 };
 
 use super::support::{Made, boot_file, container_image, noise, options, pushed, reference};
@@ -55,7 +55,12 @@ impl Bench {
     fn verifier(&self, is_required: bool, identities: &[&str]) -> Verifier {
         let keys = vec![key(0).public().clone()];
         let identities = identities.iter().map(|name| (*name).to_owned()).collect();
-        Verifier::new(Trust { keys, identities }, is_required, None, &options(&self.registry))
+        Verifier::new(
+            Trust { keys, identities, ..Trust::default() },
+            is_required,
+            None,
+            &options(&self.registry),
+        )
     }
 
     fn resolve(&self, verifier: &Verifier) -> Result<(Found, Verdict), Error> {
@@ -101,7 +106,11 @@ fn image_and_release_signed_by_a_trusted_key_are_taken() {
         let (found, verdict) = bench.resolve(&bench.verifier(true, &[])).unwrap();
         let Found::Release(remote) = found else { panic!("no release") };
         assert_eq!(remote.manifest_digest, bench.release);
-        assert_eq!(verdict, Verdict::Verified(key(0).public().fingerprint()), "{scheme:?}");
+        assert_eq!(
+            verdict,
+            Verdict::Verified(Signer::Key(key(0).public().fingerprint())),
+            "{scheme:?}"
+        );
         // What needs no signature is verified all the same.
         let (_, verdict) = bench.resolve(&bench.verifier(false, &[])).unwrap();
         assert!(matches!(verdict, Verdict::Verified(_)));
