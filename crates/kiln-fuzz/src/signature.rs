@@ -25,11 +25,11 @@ pub fn signature(data: &[u8]) -> bool {
     let claimed = Candidate {
         claim: Claim::Payload(data.to_vec()),
         signatures: vec![data.get(..64).unwrap_or(data).to_vec()],
-        is_keyless: false,
+        certified: None,
     };
     let is_bundle = bundle.is_ok();
     if let Ok(key) = PublicKey::from_pem("key", KEY.as_bytes()) {
-        let trust = Trust { keys: vec![key], identities: Vec::new() };
+        let trust = Trust { keys: vec![key], ..Trust::default() };
         let verdict = judge(&[bundle, Ok(claimed)], Digest::of(data), data, &trust);
         assert!(verdict.is_err_and(|reason| !reason.to_string().contains('\n')));
     }

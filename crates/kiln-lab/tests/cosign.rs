@@ -7,7 +7,7 @@ use std::path::Path;
 use kiln_lab::{CommandOutput, Oracle, Registry};
 use kiln_registry::{Digest, Network, Options, Reference};
 use kiln_release::signature::{
-    PrivateKey, PublicKey, Reason, Scheme, SignOptions, Trust, Verifier, sign,
+    PrivateKey, PublicKey, Reason, Scheme, SignOptions, Signer, Trust, Verifier, sign,
 };
 
 /// The password of all keys here.
@@ -89,9 +89,9 @@ impl Bench {
         sign(&self.reference("edge:1"), self.digest, &options).unwrap().is_new
     }
 
-    fn we_verify(&self, key: &str, place: Option<Reference>) -> Result<Digest, Reason> {
+    fn we_verify(&self, key: &str, place: Option<Reference>) -> Result<Signer, Reason> {
         let keys = vec![PublicKey::from_pem(key, &self.file(key)).unwrap()];
-        let trust = Trust { keys, identities: vec![self.registry.host()] };
+        let trust = Trust { keys, identities: vec![self.registry.host()], ..Trust::default() };
         let verifier = Verifier::new(trust, true, place, &self.options());
         verifier.inspect(&self.reference("edge:1"), self.digest).unwrap()
     }
@@ -104,7 +104,8 @@ fn cosign_signs_and_we_verify() {
         assert!(matches!(bench.we_verify("mine.pub", None), Err(Reason::Missing { .. })));
         bench.cosign_signs("mine.key", more);
         let key = bench.private_key("mine.key");
-        assert_eq!(bench.we_verify("mine.pub", None), Ok(key.public().fingerprint()), "{more:?}");
+        let signer = Signer::Key(key.public().fingerprint());
+        assert_eq!(bench.we_verify("mine.pub", None), Ok(signer), "{more:?}");
         let foreign = bench.we_verify("theirs.pub", None);
         assert_eq!(foreign, Err(Reason::Foreign { signatures: 1 }), "{more:?}");
     }

@@ -2,6 +2,7 @@
 //! that need no machine.
 
 mod cosign;
+mod keyless;
 mod registry_speaks;
 mod skopeo;
 

@@ -144,7 +144,7 @@ impl Error {
             }
             Self::Key { .. } => Some(
                 "give a key as `cosign generate-key-pair` makes it, its password in COSIGN_PASSWORD \
-                 or with --password-file"
+                 or with --key-password-file"
                     .to_owned(),
             ),
             Self::Signature { reason, .. } => Some(reason.hint().to_owned()),

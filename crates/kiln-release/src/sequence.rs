@@ -29,7 +29,7 @@ impl std::fmt::Display for Sequence {
 
 /// Seconds since 1970 of `YYYY-MM-DDTHH:MM:SS[.fraction]Z`; `None` for any other form, for times
 /// before 1970 and for offsets other than UTC.
-fn seconds_since_epoch(text: &str) -> Option<u64> {
+pub(crate) fn seconds_since_epoch(text: &str) -> Option<u64> {
     let number = |range: std::ops::Range<usize>| -> Option<u64> {
         let digits = text.get(range)?;
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {

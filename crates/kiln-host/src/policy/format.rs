@@ -2,6 +2,7 @@
 //!
 //! Unknown keys are refused: one that this Kiln does not understand could be the one that forbids.
 
+use kiln_release::signature::AllowedSigner;
 use serde::{Deserialize, Serialize};
 
 /// The value of `format`.
@@ -13,6 +14,9 @@ pub const MAXIMUM_LENGTH: u64 = 256 << 10;
 /// Most identities of a policy.
 const MAXIMUM_IDENTITIES: usize = 256;
 
+/// Most signers of a policy.
+const MAXIMUM_SIGNERS: usize = 256;
+
 /// What happens to an image without a good signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -22,6 +26,47 @@ pub enum Signatures {
     /// It is refused.
     #[default]
     Required,
+}
+
+/// Somebody whose certificate may sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedSigner {
+    /// The certificate's subject, with the stars that [`AllowedSigner::new`] knows.
+    pub subject: String,
+    /// Who identified the subject.
+    pub issuer: String,
+}
+
+/// Which signatures by certificates count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keyless {
+    /// Name of the trust root, a file beside the policy.
+    pub trust_root: String,
+    /// Who may sign.
+    pub signers: Vec<ListedSigner>,
+}
+
+impl Keyless {
+    /// The signers as they are compared.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn allowed(&self) -> Result<Vec<AllowedSigner>, String> {
+        let allowed = |one: &ListedSigner| AllowedSigner::new(&one.subject, &one.issuer);
+        self.signers.iter().map(allowed).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !self.trust_root.ends_with(".json") || self.trust_root.contains('/') {
+            return Err("`trust_root` is not the name of a .json file beside the policy".to_owned());
+        }
+        if self.signers.is_empty() || self.signers.len() > MAXIMUM_SIGNERS {
+            return Err(format!("`signers` has not between 1 and {MAXIMUM_SIGNERS} members"));
+        }
+        self.allowed().map(drop)
+    }
 }
 
 /// One file.
@@ -39,6 +84,9 @@ pub struct File {
     /// The repository that holds signatures, if not the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
+    /// Which signatures by certificates count beside those by keys; none if it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyless: Option<Keyless>,
     /// Whether `--no-verify` is allowed.
     #[serde(default)]
     pub allow_no_verify: bool,
@@ -66,6 +114,7 @@ impl File {
         if file.identities.iter().any(|identity| identity.trim_end_matches('/').is_empty()) {
             return Err("an identity is empty".to_owned());
         }
+        file.keyless.as_ref().map_or(Ok(()), Keyless::check)?;
         Ok(file)
     }
 
@@ -78,13 +127,14 @@ impl File {
             signatures: if has_keys { Signatures::Required } else { Signatures::Optional },
             identities: Vec::new(),
             repository: None,
+            keyless: None,
             allow_no_verify: !has_keys,
             allow_additions: !has_keys,
         }
     }
 
     /// Adds the machine's own file, which can forbid more and never allow more. `brings_keys` says
-    /// whether the machine has keys of its own.
+    /// whether the machine has keys of its own. Whom it trusts is added where keys are, and not here.
     #[must_use]
     pub fn join(mut self, machine: Option<Self>, brings_keys: bool) -> Self {
         if !self.allow_additions {
@@ -116,8 +166,18 @@ mod tests {
         assert!(!file.allow_no_verify && !file.allow_additions && file.identities.is_empty());
     }
 
+    fn keyless(trust_root: &str, subject: &str, issuer: &str) -> String {
+        let signer = format!("{{\"subject\":\"{subject}\",\"issuer\":\"{issuer}\"}}");
+        format!(
+            "{{\"format\":\"kiln.policy.v1\",\"keyless\":{{\"trust_root\":\"{trust_root}\",\
+             \"signers\":[{signer}]}}}}"
+        )
+    }
+
     #[test]
     fn other_files_are_refused() {
+        let good = File::parse(keyless("root.json", "*@example.com", "b").as_bytes()).unwrap();
+        assert_eq!(good.keyless.map(|keyless| keyless.signers.len()), Some(1));
         let long = format!("{{\"format\":\"kiln.policy.v1\"}}{}", " ".repeat(300_000));
         for (text, expected) in [
             ("", "EOF"),
@@ -127,6 +187,15 @@ mod tests {
             (r#"{"format":"kiln.policy.v1","signatures":"maybe"}"#, "unknown variant"),
             (r#"{"format":"kiln.policy.v1","identities":["/"]}"#, "an identity is empty"),
             (&long, "too long"),
+            (&keyless("../root.json", "a", "b"), "`trust_root`"),
+            (&keyless("root.pem", "a", "b"), "`trust_root`"),
+            (&keyless("root.json", "", "b"), "subject of a signer"),
+            (&keyless("root.json", "**", "b"), "only stars"),
+            (&keyless("root.json", "a", "b").replace("issuer", "issuers"), "unknown field"),
+            (
+                r#"{"format":"kiln.policy.v1","keyless":{"trust_root":"a.json","signers":[]}}"#,
+                "between 1",
+            ),
         ] {
             let refused = File::parse(text.as_bytes()).unwrap_err();
             assert!(refused.contains(expected), "{text}: {refused}");

@@ -1,11 +1,16 @@
-//! Policy and keys as they lie on the machine.
+//! Policy, keys and trust roots as they lie on the machine.
+//!
+//! A trust root is read from the folder of the policy that names it and from nowhere else: one in
+//! `/etc` must not stand in for one of the root. Looking it up by name in both was dropped for that.
 
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use kiln_registry::{Options, Reference};
-use kiln_release::signature::{MAXIMUM_KEY, PublicKey, Trust, Verifier};
+use kiln_release::signature::{
+    KeylessTrust, MAXIMUM_KEY, MAXIMUM_TRUST_ROOT, PublicKey, Trust, TrustRoot, Verifier,
+};
 
 use super::format::{File, MAXIMUM_LENGTH, Signatures};
 use crate::Error;
@@ -21,6 +26,8 @@ pub struct Policy {
     pub rules: File,
     /// Keys that are trusted, those of the root first, each with the file that it is from.
     pub keys: Vec<(PathBuf, PublicKey)>,
+    /// Whose certificates are trusted, those of the root first, each with the file of the trust root.
+    pub keyless: Vec<(PathBuf, KeylessTrust)>,
 }
 
 /// Reads the policy.
@@ -31,14 +38,20 @@ pub struct Policy {
 pub fn read(paths: &Paths) -> Result<Policy, Error> {
     let root_keys = read_keys(&paths.root_policy)?;
     let root = read_file(&paths.root_policy)?;
+    let root_keyless = read_keyless(&paths.root_policy, root.as_ref())?;
     let root = root.unwrap_or_else(|| File::of_root_without(!root_keys.is_empty()));
     if !root.allow_additions {
-        return Ok(Policy { rules: root, keys: root_keys });
+        return Ok(Policy { rules: root, keys: root_keys, keyless: root_keyless });
     }
     let machine_keys = read_keys(&paths.machine_policy)?;
     let machine = read_file(&paths.machine_policy)?;
+    let machine_keyless = read_keyless(&paths.machine_policy, machine.as_ref())?;
     let rules = root.join(machine, !machine_keys.is_empty());
-    Ok(Policy { rules, keys: [root_keys, machine_keys].concat() })
+    Ok(Policy {
+        rules,
+        keys: [root_keys, machine_keys].concat(),
+        keyless: [root_keyless, machine_keyless].concat(),
+    })
 }
 
 impl Policy {
@@ -62,11 +75,13 @@ impl Policy {
             });
         }
         let is_required = self.rules.signatures == Signatures::Required && !skip;
-        if is_required && self.keys.is_empty() {
+        if is_required && self.keys.is_empty() && self.keyless.is_empty() {
             return Err(Error::Refused {
                 reason: "the policy requires signatures and there is no key to verify them with"
                     .to_owned(),
-                hint: "a key belongs into /usr/lib/kiln/keys of the image, as NAME.pub".to_owned(),
+                hint: "a key belongs into /usr/lib/kiln/keys of the image, as NAME.pub; without \
+                       keys the policy's `keyless` names a trust root and signers"
+                    .to_owned(),
             });
         }
         let place = match &self.rules.repository {
@@ -80,7 +95,8 @@ impl Policy {
             Trust::default()
         } else {
             let keys = self.keys.iter().map(|(_, key)| key.clone()).collect();
-            Trust { keys, identities: self.rules.identities.clone() }
+            let keyless = self.keyless.iter().map(|(_, trust)| trust.clone()).collect();
+            Trust { keys, keyless, identities: self.rules.identities.clone() }
         };
         Ok(Verifier::new(trust, is_required, place, registry))
     }
@@ -91,6 +107,18 @@ fn read_file(folder: &Path) -> Result<Option<File>, Error> {
     let path = folder.join("policy.json");
     let Some(text) = bounded(&path, MAXIMUM_LENGTH)? else { return Ok(None) };
     File::parse(&text).map(Some).map_err(|reason| Error::Policy { path, reason })
+}
+
+/// Whose certificates the policy of a folder trusts.
+fn read_keyless(folder: &Path, file: Option<&File>) -> Result<Vec<(PathBuf, KeylessTrust)>, Error> {
+    let Some(keyless) = file.and_then(|file| file.keyless.as_ref()) else { return Ok(Vec::new()) };
+    let path = folder.join(&keyless.trust_root);
+    let refused = |reason| Error::Policy { path: path.clone(), reason };
+    let text = bounded(&path, MAXIMUM_TRUST_ROOT)?;
+    let text = text.ok_or_else(|| refused("the policy names it and it is not there".to_owned()))?;
+    let root = TrustRoot::parse(&text).map_err(refused)?;
+    let signers = keyless.allowed().map_err(refused)?;
+    Ok(vec![(path, KeylessTrust { root, signers })])
 }
 
 /// The keys of a folder, by file name.

@@ -55,18 +55,18 @@ pub struct PushOptions<'a> {
     pub threads: usize,
 }
 
-/// What was pushed.
+/// What was pushed, or would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Digest of the release's manifest.
     pub manifest_digest: Digest,
-    /// Tags that name it now.
+    /// Tags that name it.
     pub tags: Vec<String>,
     /// The container image that it refers to.
     pub subject: Option<Digest>,
     /// Bytes of all blobs.
     pub bytes: u64,
-    /// Bytes that were sent; the rest was there.
+    /// Bytes that the registry did not have; the rest was there.
     pub sent: u64,
     /// Blobs, and how many of them were sent.
     pub blobs: (usize, usize),
@@ -89,6 +89,44 @@ pub fn push(
     folder: &ReleaseFolder,
     options: &PushOptions<'_>,
     watch: &Watch<'_>,
+) -> Result<Report, Error> {
+    run(folder, options, watch, Purpose::Push)
+}
+
+/// Says what [`push`] would send and leave behind; asks the registry, and writes nothing there.
+///
+/// # Errors
+/// As [`push`], but for those of writing.
+pub fn rehearse(
+    folder: &ReleaseFolder,
+    options: &PushOptions<'_>,
+    watch: &Watch<'_>,
+) -> Result<Report, Error> {
+    run(folder, options, watch, Purpose::Rehearse)
+}
+
+/// Finds out what can be refused before there is a release: whether the registry answers, and has the
+/// subject that `options` name.
+///
+/// # Errors
+/// As [`push`], but for those of the release and of writing.
+pub fn check(options: &PushOptions<'_>) -> Result<(), Error> {
+    let repository = Artifacts::open_for_push(options.reference, options.registry)?;
+    subject(&repository, options).map(drop)
+}
+
+/// What a call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Push,
+    Rehearse,
+}
+
+fn run(
+    folder: &ReleaseFolder,
+    options: &PushOptions<'_>,
+    watch: &Watch<'_>,
+    purpose: Purpose,
 ) -> Result<Report, Error> {
     let repository = Artifacts::open_for_push(options.reference, options.registry)?;
     let subject = subject(&repository, options)?;
@@ -130,10 +168,39 @@ pub fn push(
         annotations: Manifest::annotations_of(release),
     };
     manifest.layers()?;
-    let (bytes, sent, count) = send(&repository, &blobs, watch)?;
-    let (manifest_digest, tags) = publish(&repository, options, &manifest, subject.as_ref())?;
+    let document = serde_json::to_vec(&manifest)
+        .map_err(|error| Error::malformed("manifest", error.to_string()))?;
+    let manifest_digest = Digest::of(&document);
+    let tags = match &subject {
+        Some(subject) => vec![tag_of(subject.digest)],
+        None => options.reference.tag.iter().cloned().collect(),
+    };
+    let bytes = blobs.iter().map(|(_, size, _)| size).sum();
+    let (sent, count) = match purpose {
+        Purpose::Push => {
+            let sent = send(&repository, &blobs, watch)?;
+            publish(&repository, &manifest, &document, &tags)?;
+            sent
+        }
+        Purpose::Rehearse => missing(&repository, &blobs)?,
+    };
     let subject = subject.map(|subject| subject.digest);
     Ok(Report { manifest_digest, tags, subject, bytes, sent, blobs: (blobs.len(), count) })
+}
+
+/// Bytes and number of the blobs that the registry does not have.
+fn missing(
+    repository: &Artifacts,
+    blobs: &[(Digest, u64, Bytes<'_>)],
+) -> Result<(u64, usize), Error> {
+    let (mut bytes, mut count) = (0, 0);
+    for (digest, size, _) in blobs {
+        if !repository.has_blob(*digest)? {
+            bytes += size;
+            count += 1;
+        }
+    }
+    Ok((bytes, count))
 }
 
 fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
@@ -195,7 +262,7 @@ fn send(
     repository: &Artifacts,
     blobs: &[(Digest, u64, Bytes<'_>)],
     watch: &Watch<'_>,
-) -> Result<(u64, u64, usize), Error> {
+) -> Result<(u64, usize), Error> {
     let total: u64 = blobs.iter().map(|(_, size, _)| size).sum();
     let (mut done, mut sent, mut count) = (0, 0, 0);
     for (digest, size, bytes) in blobs {
@@ -221,41 +288,32 @@ fn send(
         done += size;
     }
     watch(Stage::Send, done, total);
-    Ok((total, sent, count))
+    Ok((sent, count))
 }
 
 /// Puts the manifest, and the tags by which it is found where there is no referrers API.
 fn publish(
     repository: &Artifacts,
-    options: &PushOptions<'_>,
     manifest: &Manifest,
-    subject: Option<&Descriptor>,
-) -> Result<(Digest, Vec<String>), Error> {
-    let bytes = serde_json::to_vec(manifest)
-        .map_err(|error| Error::malformed("manifest", error.to_string()))?;
-    let digest = Digest::of(&bytes);
-    let is_listed = repository.push_manifest(&digest.to_string(), MEDIA_TYPE, &bytes)?;
-    let mut tags = Vec::new();
-    match subject {
-        Some(subject) => {
-            if !is_listed {
-                let referrer = Referrer {
-                    media_type: MEDIA_TYPE.to_owned(),
-                    digest,
-                    size: bytes.len() as u64,
-                    artifact_type: Some(ARTIFACT_TYPE.to_owned()),
-                    annotations: manifest.annotations.clone(),
-                };
-                repository.add_referrer(subject.digest, &referrer)?;
-            }
-            tags.push(tag_of(subject.digest));
-        }
-        None => tags.extend(options.reference.tag.clone()),
+    bytes: &[u8],
+    tags: &[String],
+) -> Result<(), Error> {
+    let digest = Digest::of(bytes);
+    let is_listed = repository.push_manifest(&digest.to_string(), MEDIA_TYPE, bytes)?;
+    if let Some(subject) = manifest.subject.as_ref().filter(|_| !is_listed) {
+        let referrer = Referrer {
+            media_type: MEDIA_TYPE.to_owned(),
+            digest,
+            size: bytes.len() as u64,
+            artifact_type: Some(ARTIFACT_TYPE.to_owned()),
+            annotations: manifest.annotations.clone(),
+        };
+        repository.add_referrer(subject.digest, &referrer)?;
     }
-    for tag in &tags {
-        repository.push_manifest(tag, MEDIA_TYPE, &bytes)?;
+    for tag in tags {
+        repository.push_manifest(tag, MEDIA_TYPE, bytes)?;
     }
-    Ok((digest, tags))
+    Ok(())
 }
 
 /// The tag of the release of an image, for registries and copying tools without referrers.

@@ -2,15 +2,19 @@
 //! reason.
 //!
 //! A candidate comes from a registry that anybody may have written to. So the order is: prove the
-//! signature with a key that is here, then read what was signed, then compare it with what is
-//! wanted. Nothing that was not proved is believed, not even the name of the key.
+//! signature with a key or a trust root that is here, then read what was signed, then compare it
+//! with what is wanted. Nothing that was not proved is believed, not even the name of the key.
+
+use std::fmt;
 
 use kiln_registry::Digest;
 
-use super::bundle::{authenticated, subjects};
+use super::keyless::{Certified, Fault, KeylessTrust, Made};
 use super::payload::{Payload, is_below};
+use super::printable::printable;
 use super::public_key::PublicKey;
 use super::reason::Reason;
+use super::statement::{authenticated, subjects};
 
 /// What a signature would be of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +42,8 @@ pub struct Candidate {
     pub claim: Claim,
     /// Signatures; one that holds is enough.
     pub signatures: Vec<Vec<u8>>,
-    /// Whether it comes with a certificate in place of a key.
-    pub is_keyless: bool,
+    /// What comes along in place of a key, or why it cannot be read.
+    pub certified: Option<Result<Certified, Fault>>,
 }
 
 /// Whom a reader trusts.
@@ -47,21 +51,57 @@ pub struct Candidate {
 pub struct Trust {
     /// The keys.
     pub keys: Vec<PublicKey>,
+    /// Who is believed about the names of others, and which names may sign.
+    pub keyless: Vec<KeylessTrust>,
     /// Names of repositories under or in which an image must be signed; any if there are none.
     pub identities: Vec<String>,
 }
 
-/// The first key of `trust` that signed the document with this digest.
+impl Trust {
+    /// Whether nobody is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.keyless.is_empty()
+    }
+}
+
+/// Somebody trusted who signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signer {
+    /// The holder of a key with this fingerprint.
+    Key(Digest),
+    /// Whom a certificate names.
+    Certificate {
+        /// An e-mail address or URL.
+        subject: String,
+        /// Who identified it.
+        issuer: String,
+    },
+}
+
+impl fmt::Display for Signer {
+    /// The fingerprint, or the subject with its issuer.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(fingerprint) => fingerprint.fmt(formatter),
+            Self::Certificate { subject, issuer } => {
+                write!(formatter, "{} ({})", printable(subject), printable(issuer))
+            }
+        }
+    }
+}
+
+/// Who of `trust` signed the document with this digest: the first of the candidates that holds.
 ///
 /// # Errors
 /// The most telling reason why none did; [`Reason::Missing`] is for callers who know the place, so
 /// without candidates it names none.
-pub fn judge<'a>(
+pub fn judge(
     candidates: &[Result<Candidate, String>],
     digest: Digest,
     document: &[u8],
-    trust: &'a Trust,
-) -> Result<&'a PublicKey, Reason> {
+    trust: &Trust,
+) -> Result<Signer, Reason> {
     let mut worst = Reason::Missing { place: String::new() };
     let mut foreign = 0;
     for candidate in candidates {
@@ -70,7 +110,7 @@ pub fn judge<'a>(
             Err(reason) => Err(Reason::Malformed { reason: reason.clone() }),
         };
         match verdict {
-            Ok(key) => return Ok(key),
+            Ok(signer) => return Ok(signer),
             Err(reason) => {
                 foreign += usize::from(matches!(reason, Reason::Foreign { .. }));
                 if reason.rank() >= worst.rank() {
@@ -86,27 +126,13 @@ pub fn judge<'a>(
 }
 
 impl Candidate {
-    fn judge<'a>(
-        &self,
-        digest: Digest,
-        document: &[u8],
-        trust: &'a Trust,
-    ) -> Result<&'a PublicKey, Reason> {
+    fn judge(&self, digest: Digest, document: &[u8], trust: &Trust) -> Result<Signer, Reason> {
         let message = match &self.claim {
             Claim::Payload(payload) => payload.clone(),
             Claim::Statement { kind, payload } => authenticated(kind, payload),
             Claim::Document { .. } => document.to_vec(),
         };
-        let holds = |key: &&PublicKey| {
-            self.signatures.iter().any(|signature| key.verifies(&message, signature))
-        };
-        let Some(key) = trust.keys.iter().find(holds) else {
-            return Err(if self.is_keyless {
-                Reason::Keyless
-            } else {
-                Reason::Foreign { signatures: 1 }
-            });
-        };
+        let signer = self.signer(&message, trust)?;
         let malformed = |reason| Reason::Malformed { reason };
         let (signed, reference) = match &self.claim {
             Claim::Payload(payload) => {
@@ -132,10 +158,32 @@ impl Candidate {
             trust.identities.iter().any(|identity| is_below(reference, identity))
         };
         if trust.identities.is_empty() || reference.as_ref().is_some_and(is_listed) {
-            Ok(key)
+            Ok(signer)
         } else {
             Err(Reason::OtherIdentity { signed_as: reference })
         }
+    }
+
+    /// Whom one of the signatures over these bytes is by.
+    fn signer(&self, message: &[u8], trust: &Trust) -> Result<Signer, Reason> {
+        let holds = |key: &&PublicKey| {
+            self.signatures.iter().any(|signature| key.verifies(message, signature))
+        };
+        if let Some(key) = trust.keys.iter().find(holds) {
+            return Ok(Signer::Key(key.fingerprint()));
+        }
+        let certified = match &self.certified {
+            None => return Err(Reason::Foreign { signatures: 1 }),
+            Some(_) if trust.keyless.is_empty() => return Err(Reason::Keyless),
+            Some(certified) => certified.as_ref().map_err(Clone::clone)?,
+        };
+        let payload = match &self.claim {
+            Claim::Statement { payload, .. } => Some(payload.as_slice()),
+            Claim::Payload(_) | Claim::Document { .. } => None,
+        };
+        let made = Made { message, payload, signatures: &self.signatures };
+        let (subject, issuer) = certified.signer(&made, &trust.keyless)?;
+        Ok(Signer::Certificate { subject, issuer })
     }
 }
 
@@ -145,9 +193,10 @@ mod tests {
 
     use super::{Candidate, Claim, Trust, judge};
     use crate::signature::Payload;
-    use crate::signature::bundle::{authenticated, statement};
+    use crate::signature::keyless::{Certified, Fault};
     use crate::signature::private_key::PrivateKey;
     use crate::signature::reason::Reason;
+    use crate::signature::statement::{authenticated, statement};
     use crate::signature::test_support::{key, other_key};
 
     const DOCUMENT: &[u8] = b"{\"schemaVersion\":2}";
@@ -159,20 +208,26 @@ mod tests {
 
     fn simple(key: &PrivateKey, payload: Vec<u8>) -> Candidate {
         let signatures = vec![key.sign(&payload).unwrap()];
-        Candidate { claim: Claim::Payload(payload), signatures, is_keyless: false }
+        Candidate { claim: Claim::Payload(payload), signatures, certified: None }
     }
 
     fn stated(key: &PrivateKey, text: String) -> Candidate {
         let payload = text.into_bytes();
         let signatures = vec![b"junk".to_vec(), key.sign(&authenticated(KIND, &payload)).unwrap()];
         let claim = Claim::Statement { kind: KIND.to_owned(), payload };
-        Candidate { claim, signatures, is_keyless: false }
+        Candidate { claim, signatures, certified: None }
+    }
+
+    /// A certificate that nobody can read.
+    fn torn() -> Option<Result<Certified, Fault>> {
+        Some(Err(Fault::NoEntry))
     }
 
     fn verdict(candidates: Vec<Candidate>, identities: &[&str]) -> Result<(), Reason> {
         let trust = Trust {
             keys: vec![key().public().clone()],
             identities: identities.iter().map(|name| (*name).to_owned()).collect(),
+            keyless: Vec::new(),
         };
         let candidates: Vec<_> = candidates.into_iter().map(Ok).collect();
         judge(&candidates, Digest::of(DOCUMENT), DOCUMENT, &trust).map(drop)
@@ -184,7 +239,7 @@ mod tests {
         let message = |said| Candidate {
             claim: Claim::Document { digest: said },
             signatures: vec![mine.sign(DOCUMENT).unwrap()],
-            is_keyless: false,
+            certified: None,
         };
         for candidate in [
             simple(&mine, payload(digest)),
@@ -192,7 +247,7 @@ mod tests {
             message(None),
             message(Some(digest)),
             // A certificate beside a key that is trusted takes nothing away.
-            Candidate { is_keyless: true, ..simple(&mine, payload(digest)) },
+            Candidate { certified: torn(), ..simple(&mine, payload(digest)) },
         ] {
             assert_eq!(verdict(vec![candidate.clone()], &[]), Ok(()), "{candidate:?}");
             let foreign = simple(&other_key(), payload(digest));
@@ -211,13 +266,13 @@ mod tests {
         let good = || simple(&mine, payload(digest));
         let wrong = simple(&mine, payload(other));
         let foreign = simple(&theirs, payload(digest));
-        let keyless = Candidate { is_keyless: true, ..foreign.clone() };
+        let keyless = Candidate { certified: torn(), ..foreign.clone() };
         let attested = statement("", digest).replace("cosign/sign/v1", "spdx");
         let moved = Candidate { claim: Claim::Payload(payload(other)), ..good() };
         let of_other = Candidate {
             claim: Claim::Document { digest: Some(other) },
             signatures: vec![mine.sign(DOCUMENT).unwrap()],
-            is_keyless: false,
+            certified: None,
         };
         let says = other.to_string();
         let (one, two) = (Reason::Foreign { signatures: 1 }, Reason::Foreign { signatures: 2 });

@@ -12,11 +12,12 @@ use kiln_registry::{Artifacts, Digest, Options, Reference};
 use serde::Deserialize;
 
 use super::bundle::{decode_signature, parse_bundle};
-use super::candidate::{Candidate, Claim, Trust, judge};
+use super::candidate::{Candidate, Claim, Signer, Trust, judge};
 use super::format::{
-    BUNDLE, BUNDLE_FAMILY, CERTIFICATE, MAXIMUM_CANDIDATES, MAXIMUM_DOCUMENT, SIGNATURE,
-    SIMPLE_ARTIFACT, SIMPLE_SIGNING,
+    BUNDLE, BUNDLE_FAMILY, MAXIMUM_CANDIDATES, MAXIMUM_DOCUMENT, SIGNATURE, SIMPLE_ARTIFACT,
+    SIMPLE_SIGNING,
 };
+use super::keyless::Certified;
 use super::reason::Reason;
 use crate::Error;
 use crate::manifest::Descriptor;
@@ -31,7 +32,7 @@ struct Manifest {
 }
 
 /// Looks for a signature of `digest`, which `reference` leads to. `place` is the repository that
-/// has the signatures, if not the image's own. Gives the fingerprint of the key.
+/// has the signatures, if not the image's own. Gives who signed it.
 ///
 /// # Errors
 /// Outside all of reading, inside why nothing that was found counts.
@@ -41,11 +42,11 @@ pub fn find(
     trust: &Trust,
     place: Option<&Reference>,
     registry: &Options,
-) -> Result<Result<Digest, Reason>, Error> {
+) -> Result<Result<Signer, Reason>, Error> {
     let repository = Artifacts::open(place.unwrap_or(reference), registry)?;
     let mut candidates = tagged(&repository, digest)?;
-    if let Ok(key) = decide(&candidates, reference, digest, trust, registry)? {
-        return Ok(Ok(key));
+    if let Ok(signer) = decide(&candidates, reference, digest, trust, registry)? {
+        return Ok(Ok(signer));
     }
     candidates.extend(referring(&repository, digest)?);
     let verdict = decide(&candidates, reference, digest, trust, registry)?;
@@ -62,14 +63,14 @@ fn decide(
     digest: Digest,
     trust: &Trust,
     registry: &Options,
-) -> Result<Result<Digest, Reason>, Error> {
+) -> Result<Result<Signer, Reason>, Error> {
     let is_of_document = |candidate: &Candidate| matches!(candidate.claim, Claim::Document { .. });
     let document = if candidates.iter().flatten().any(is_of_document) {
         Artifacts::open(reference, registry)?.document(&digest.to_string())?.bytes
     } else {
         Vec::new()
     };
-    Ok(judge(candidates, digest, &document, trust).map(super::PublicKey::fingerprint))
+    Ok(judge(candidates, digest, &document, trust))
 }
 
 /// The tag of the signatures of a digest.
@@ -126,7 +127,7 @@ fn read(repository: &Artifacts, document: &[u8]) -> Result<Candidates, Error> {
             Err(error) => return Err(error.into()),
         };
         candidates.push(if layer.media_type == SIMPLE_SIGNING {
-            simple(bytes, &layer.annotations)
+            parse_layer(bytes, &layer.annotations)
         } else {
             parse_bundle(&bytes)
         });
@@ -134,12 +135,19 @@ fn read(repository: &Artifacts, document: &[u8]) -> Result<Candidates, Error> {
     Ok(candidates)
 }
 
-/// A simple signing payload with what stands beside it.
-fn simple(payload: Vec<u8>, annotations: &BTreeMap<String, String>) -> Result<Candidate, String> {
+/// Reads a simple signing payload with what stands beside it in a manifest, of which nothing is
+/// proved yet.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_layer(
+    payload: Vec<u8>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Candidate, String> {
     let signature = annotations.get(SIGNATURE).ok_or("it has no signature")?;
     let signatures = vec![decode_signature(signature)?];
-    let is_keyless = annotations.get(CERTIFICATE).is_some_and(|text| !text.is_empty());
-    Ok(Candidate { claim: Claim::Payload(payload), signatures, is_keyless })
+    let certified = Certified::of_annotations(annotations);
+    Ok(Candidate { claim: Claim::Payload(payload), signatures, certified })
 }
 
 /// The annotations of a simple signing payload.

@@ -9,6 +9,12 @@ pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesignin
 pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Annotation of that layer: the certificate of a keyless signature.
 pub(super) const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+/// Annotation of that layer: the certificates above it.
+pub(super) const CHAIN: &str = "dev.sigstore.cosign/chain";
+/// Annotation of that layer: the log entry of a signature, which cosign calls its bundle.
+pub(super) const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
+/// Annotation of that layer: a time stamp (RFC 3161).
+pub(super) const TIME_STAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// Artifact type of such a manifest where it is a referrer.
 pub(super) const SIMPLE_ARTIFACT: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 /// Media type and artifact type of a bundle.

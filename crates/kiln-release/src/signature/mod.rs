@@ -10,27 +10,30 @@
 //! - to a registry: [`sign`]; from one: [`find`]
 //! - before anything is fetched: [`Verifier`], which is the registry crate's gate
 //!
-//! Signatures by certificates ("keyless") are refused by name: proving one needs the certificates of
-//! an authority and the moment of signing from a log, and a machine must not trust its clock. Taking
-//! a library for it was dropped: it brings a second TLS stack and an asynchronous runtime.
+//! Signatures by certificates, which sigstore calls keyless, are proved from what comes with them and
+//! a [`TrustRoot`] that the reader already had ([`KeylessTrust`]).
 
 mod bundle;
 mod candidate;
 mod find;
 mod format;
+mod keyless;
 mod payload;
+mod printable;
 mod private_key;
 mod public_key;
 mod reason;
 mod sign;
+mod statement;
 #[cfg(test)]
 pub(crate) mod test_support;
 mod verifier;
 
 pub use bundle::parse_bundle;
-pub use candidate::{Candidate, Claim, Trust, judge};
-pub use find::find;
+pub use candidate::{Candidate, Claim, Signer, Trust, judge};
+pub use find::{find, parse_layer};
 pub use format::MAXIMUM_DOCUMENT;
+pub use keyless::{AllowedSigner, Certified, Fault, KeylessTrust, MAXIMUM_TRUST_ROOT, TrustRoot};
 pub use payload::{Payload, is_below};
 pub use private_key::PrivateKey;
 pub use public_key::{Algorithm, MAXIMUM_KEY, PublicKey};

@@ -71,7 +71,7 @@ impl PublicKey {
     }
 
     /// Reads the DER inside; says what is wrong with it otherwise.
-    fn from_spki(der: &[u8]) -> Result<Self, String> {
+    pub(super) fn from_spki(der: &[u8]) -> Result<Self, String> {
         let frames = [
             (Algorithm::EcdsaP256, P256, P256_BYTES),
             (Algorithm::Ed25519, ED25519_FRAME, ED25519_BYTES),

@@ -7,6 +7,9 @@ use std::fmt;
 
 use kiln_registry::Digest;
 
+use super::keyless::Fault;
+use super::printable::printable;
+
 /// What is wrong, told of something with a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -30,8 +33,10 @@ pub enum Reason {
         /// That name; none if the signature says none.
         signed_as: Option<String>,
     },
-    /// The only signatures are by certificates.
+    /// The only signatures are by certificates, and there is nothing to verify those with.
     Keyless,
+    /// The signature is by a certificate, and breaks a rule.
+    Certificate(Fault),
     /// What stands there as a signature is none.
     Malformed {
         /// What is wrong with it.
@@ -63,9 +68,10 @@ impl Reason {
             Self::Malformed { .. } => 1,
             Self::Keyless => 2,
             Self::Foreign { .. } => 3,
-            Self::OtherIdentity { .. } => 4,
-            Self::OtherDigest { .. } => 5,
-            Self::ReleaseUnsigned { .. } | Self::ImageUnsigned { .. } => 6,
+            Self::Certificate(_) => 4,
+            Self::OtherIdentity { .. } => 5,
+            Self::OtherDigest { .. } => 6,
+            Self::ReleaseUnsigned { .. } | Self::ImageUnsigned { .. } => 7,
         }
     }
 
@@ -84,7 +90,11 @@ impl Reason {
             Self::OtherIdentity { .. } => {
                 "sign it in the repository that the policy lists, or add its name to `identities`"
             }
-            Self::Keyless => "sign it with a key: `kiln sign REF --key FILE`",
+            Self::Keyless => {
+                "sign it with a key (`kiln sign REF --key FILE`), or let the policy name a trust \
+                 root and `signers`"
+            }
+            Self::Certificate(fault) => fault.hint(),
             Self::Malformed { .. } => "sign it again",
             Self::ReleaseUnsigned { .. } | Self::ImageUnsigned { .. } => {
                 "`kiln sign REF --key FILE` signs the image and its release; `kiln push --sign-key \
@@ -92,6 +102,12 @@ impl Reason {
             }
             Self::Local => "name it in a registry, where its signature is",
         }
+    }
+}
+
+impl From<Fault> for Reason {
+    fn from(fault: Fault) -> Self {
+        Self::Certificate(fault)
     }
 }
 
@@ -106,18 +122,21 @@ impl fmt::Display for Reason {
                 write!(formatter, "none of its {signatures} signatures is by a trusted key")
             }
             Self::OtherDigest { signed } => {
-                write!(formatter, "its signature is of another digest, {}", shorten(signed))
+                write!(formatter, "its signature is of another digest, {}", printable(signed))
             }
             Self::OtherIdentity { signed_as: Some(name) } => {
-                write!(formatter, "it is signed as {}, which is not allowed", shorten(name))
+                write!(formatter, "it is signed as {}, which is not allowed", printable(name))
             }
             Self::OtherIdentity { signed_as: None } => {
                 formatter.write_str("its signature names no repository, and the policy lists some")
             }
             Self::Keyless => formatter.write_str(
-                "its signature is keyless (by a certificate), and only signatures by keys are \
-                 verified",
+                "its signature is keyless (by a certificate), and there is no trust root to verify \
+                 it with",
             ),
+            Self::Certificate(fault) => {
+                write!(formatter, "its keyless signature does not count: {fault}")
+            }
             Self::Malformed { reason } => write!(formatter, "its signature is malformed: {reason}"),
             Self::ReleaseUnsigned { image, reason } => write!(
                 formatter,
@@ -130,9 +149,4 @@ impl fmt::Display for Reason {
             Self::Local => formatter.write_str("only images in registries have signatures"),
         }
     }
-}
-
-/// A signed text is still somebody else's: no control characters, and not too long for a line.
-fn shorten(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
 }

@@ -11,7 +11,7 @@ use std::io::Read;
 use kiln_registry::{Artifacts, Digest, Options, Reference, Referrer};
 use serde_json::{Value, json};
 
-use super::bundle::{authenticated, bundle, statement};
+use super::bundle::bundle;
 use super::candidate::{Trust, judge};
 use super::find::{annotations, referring, tag_of_signatures, tagged};
 use super::format::{
@@ -20,6 +20,7 @@ use super::format::{
 };
 use super::payload::Payload;
 use super::private_key::PrivateKey;
+use super::statement::{authenticated, statement};
 use crate::Error;
 use crate::manifest::{Descriptor, MEDIA_TYPE};
 
@@ -69,7 +70,7 @@ pub fn sign(
     let document = Artifacts::open(reference, options.registry)?.document(&digest.to_string())?;
     let place = options.place.unwrap_or(reference);
     let repository = Artifacts::open_for_push(place, options.registry)?;
-    let trust = Trust { keys: vec![options.key.public().clone()], identities: Vec::new() };
+    let trust = Trust { keys: vec![options.key.public().clone()], ..Trust::default() };
     match options.scheme {
         Scheme::Tag => {
             let location = tag_of_signatures(digest);

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kiln_registry::{Denied, Digest, Gate, Options, Reference, Source};
 
-use super::candidate::Trust;
+use super::candidate::{Signer, Trust};
 use super::find::find;
 use super::reason::Reason;
 use crate::Error;
@@ -18,13 +18,13 @@ use crate::Error;
 /// What is known about a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// A trusted key signed it: the key's fingerprint.
-    Verified(Digest),
+    /// Somebody trusted signed it.
+    Verified(Signer),
     /// Nobody whom this machine trusts.
     Unverified,
 }
 
-/// Checks digests against keys.
+/// Checks digests against whom is trusted.
 #[derive(Debug)]
 pub struct Verifier {
     trust: Trust,
@@ -33,7 +33,7 @@ pub struct Verifier {
     /// The repository that has the signatures, if not the image's own.
     place: Option<Reference>,
     registry: Options,
-    known: Mutex<BTreeMap<Digest, Result<Digest, Reason>>>,
+    known: Mutex<BTreeMap<Digest, Result<Signer, Reason>>>,
 }
 
 impl Verifier {
@@ -55,7 +55,7 @@ impl Verifier {
         self.is_required
     }
 
-    /// The key that signed `digest`, which `reference` leads to, or why there is none.
+    /// Who signed `digest`, which `reference` leads to, or why nobody did.
     ///
     /// # Errors
     /// Outside all of reading.
@@ -63,12 +63,12 @@ impl Verifier {
         &self,
         reference: &Reference,
         digest: Digest,
-    ) -> Result<Result<Digest, Reason>, Error> {
+    ) -> Result<Result<Signer, Reason>, Error> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known().get(&digest) {
             return Ok(known.clone());
         }
-        let found = if self.trust.keys.is_empty() && !self.is_required {
+        let found = if self.trust.is_empty() && !self.is_required {
             // Nobody is trusted, so there is nothing to ask for.
             Err(Reason::Missing { place: reference.name() })
         } else {
@@ -91,9 +91,9 @@ impl Verifier {
     ///
     /// # Errors
     /// [`Error::Signature`] for a reason where signatures are required.
-    pub fn rule(&self, subject: String, found: Result<Digest, Reason>) -> Result<Verdict, Error> {
+    pub fn rule(&self, subject: String, found: Result<Signer, Reason>) -> Result<Verdict, Error> {
         match found {
-            Ok(key) => Ok(Verdict::Verified(key)),
+            Ok(signer) => Ok(Verdict::Verified(signer)),
             Err(reason) if self.is_required => Err(Error::Signature { subject, reason }),
             Err(_) => Ok(Verdict::Unverified),
         }
