@@ -104,11 +104,14 @@ impl Reset {
             return None;
         }
         let rest = text.strip_prefix(FORMAT)?.strip_prefix('\n')?;
+        if !rest.is_empty() && !rest.ends_with('\n') {
+            return None;
+        }
         let mut keep = Vec::new();
-        for line in rest.lines() {
+        // Not `lines()`, which takes a carriage return off the end of a path.
+        for line in rest.split_terminator('\n') {
             keep.push(names(line.strip_prefix("keep ")?)?);
         }
-        rest.is_empty().then_some(()).or_else(|| rest.ends_with('\n').then_some(()))?;
         Some(Self { keep })
     }
 
@@ -270,6 +273,8 @@ mod tests {
             "kiln.reset.v1\nkeep etc",
             "kiln.reset.v1\nkeep ../x\n",
             "kiln.reset.v1\nkeep /etc\n",
+            "kiln.reset.v1\nkeep etc\r\n",
+            "kiln.reset.v1\nkeep etc\n\n",
             "kiln.reset.v1\ndrop etc\n",
             &long,
         ] {

@@ -3,6 +3,7 @@
 use kiln_boot::modules::index::{ModuleIndex, name_of};
 use kiln_boot::modules::sets::ModuleSet;
 use kiln_boot::{Kernel, modules::modinfo, uki as pe};
+use kiln_host::loader::Loader;
 use kiln_tree::{ContentStore, Kind, MemoryStore, Metadata, Node, Tree};
 
 use crate::text::lossy;
@@ -12,13 +13,17 @@ const PACKED_BYTES: usize = 3000;
 /// Names and wishes tried against one module index.
 const NAMES: usize = 100;
 
-/// Parses a PE program and adds the sections of a boot file to it: the result parses, keeps what
-/// was there and holds what was added, byte by byte.
+/// Parses a PE program, as a boot loader, too, and adds the sections of a boot file to it: the result
+/// parses, keeps what was there and holds what was added, byte by byte.
 pub fn uki(data: &[u8]) -> bool {
     let Ok(parsed) = pe::parse(data) else { return false };
     let _ = pe::dump::dump(&parsed);
     let held: usize = parsed.sections.iter().map(|section| section.data.len()).max().unwrap_or(0);
     assert!(held <= data.len());
+    if let Some(loader) = Loader::read(data) {
+        assert_eq!((loader.is_signed, loader.length), (parsed.signed, data.len() as u64));
+        assert!(loader.is_signed || !loader.shares_a_certificate(&loader));
+    }
     let added = pe::UkiSections {
         os_release: b"ID=kiln\n",
         command_line: b"quiet",

@@ -12,6 +12,7 @@ mod accounts;
 mod boot;
 mod disk;
 mod erofs;
+mod keyless;
 mod layers;
 mod memory;
 mod oci;
@@ -20,17 +21,20 @@ mod signature;
 mod sparse;
 mod text;
 mod travel;
+mod wishes;
 
 pub use accounts::accounts;
 pub use boot::{kernel_image, module_file, module_index, uki};
 pub use disk::{fat, gpt, qcow2};
 pub use erofs::{erofs_image, root_image};
+pub use keyless::keyless;
 pub use layers::layer_merge;
 pub use oci::{docker_image, image_archive, oci_image, registry_text, source_name};
 pub use signature::signature;
 pub use sparse::SparseDisk;
 pub use text::{boot_manifest, command_line, entry_name, os_release, release};
 pub use travel::{ledger, release_boot, release_index, release_manifest, release_table};
+pub use wishes::{disk_layout, kernel_arguments, reset};
 
 /// A target: its name, which is that of its function, of its corpus folder and of its program.
 ///
@@ -43,13 +47,16 @@ pub const TARGETS: &[Target] = &[
     ("accounts", accounts),
     ("boot_manifest", boot_manifest),
     ("command_line", command_line),
+    ("disk_layout", disk_layout),
     ("docker_image", docker_image),
     ("entry_name", entry_name),
     ("erofs_image", erofs_image),
     ("fat", fat),
     ("gpt", gpt),
     ("image_archive", image_archive),
+    ("kernel_arguments", kernel_arguments),
     ("kernel_image", kernel_image),
+    ("keyless", keyless),
     ("layer_merge", layer_merge),
     ("ledger", ledger),
     ("module_file", module_file),
@@ -63,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     ("release_index", release_index),
     ("release_manifest", release_manifest),
     ("release_table", release_table),
+    ("reset", reset),
     ("root_image", root_image),
     ("signature", signature),
     ("source_name", source_name),

@@ -26,6 +26,23 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("command_line", "quotes", "a=\"b c\" kiln.root=\"00:2:11\" kiln.mode=recovery"),
     ("command_line", "identity", "0123456789abcdef0123456789abcdef\n"),
     (
+        "disk_layout",
+        "full",
+        "# edge\nformat = \"kiln.layout.v1\"\nesp = \"512MiB\" # boot files\nslot = \"4GiB\"\n\
+         state = \"1GiB\"\nrecovery = false\n\n[[partition]]\nlabel = \"data\"\nsize = \"20GiB\"\n\
+         file-system = \"xfs\"\nmount = \"/srv/data\"\n[[partition]] # raw\nlabel = \"spare\"\n\
+         size = \"64M\"\n",
+    ),
+    ("disk_layout", "least", "format = \"kiln.layout.v1\""),
+    (
+        "disk_layout",
+        "kinds",
+        "format = \"kiln.layout.v1\"\n[[partition]]\nlabel = \"a\"\nsize = \"128M\"\n\
+         file-system = \"btrfs\"\nmount = \"/usr/local\"\n[[partition]]\nlabel = \"b\"\n\
+         size = \"8M\"\nfile-system = \"vfat\"\nmount = \"/opt/b\"\n[[partition]]\nlabel = \"c\"\n\
+         size = \"1T\"\nfile-system = \"ext4\"\n",
+    ),
+    (
         "docker_image",
         "one-layer",
         "[{\"Config\":\"1\",\"RepoTags\":[\"a:1\"],\"Layers\":[\"2\"]}]\0\
@@ -46,6 +63,20 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "listed",
         "kiln-00000001+3.efi kiln 1\nother+0-1.efi zz\na.efi kiln 2\nkiln-1+x.efi\n",
     ),
+    (
+        "kernel_arguments",
+        "changed",
+        "kiln.root=abababababababababababababababababababababababababababababababab:1000:\
+         0101010101010101010101010101010101010101010101010101010101010101 kiln.mode=system \
+         panic=10 quiet console=ttyS0 -- single\n-quiet\nmitigations=off\n-console\nkiln.root=x\n\
+         panic=0\nnet.ifnames=0\n",
+    ),
+    (
+        "kernel_arguments",
+        "quotes",
+        "a=\"b c\" kiln.root=\"00:2:11\" \"kiln.state=none\"\n-kiln.state\n-\"kiln.state\n--\nx=\"\n",
+    ),
+    ("kernel_arguments", "none", "quiet\n-a\nb\nrd.systemd.gpt_auto=1\nkiln-x\n"),
     (
         "module_index",
         "all-files",
@@ -147,6 +178,15 @@ const TEXTS: &[(&str, &str, &str)] = &[
          istry.example\"],\"repository\":\"registry.example/signatures\",\"allow_no_verif\
          y\":true,\"allow_additions\":true}",
     ),
+    ("reset", "kept", "kiln.reset.v1\nkeep etc\nkeep etc/*/ssh\nkeep overlay/home/upper/admin\n"),
+    ("reset", "all", "kiln.reset.v1\n"),
+    (
+        "reset",
+        "paths",
+        "/etc\n/etc/ssh\n/var/lib/x\n/home/admin\n/usr/local/bin\n/state/kiln/spool\n",
+    ),
+    ("reset", "carriage-return", "kiln.reset.v1\nkeep etc\r\n"),
+    ("reset", "upwards", "kiln.reset.v1\nkeep etc/../identity\n"),
     ("source_name", "registry", "docker://registry.example:5000/team/system:1.0"),
     (
         "source_name",

@@ -1,0 +1,4 @@
+//! Fuzzes `kiln_fuzz::disk_layout`.
+#![no_main]
+
+kiln_fuzz_programs::program!(disk_layout);
