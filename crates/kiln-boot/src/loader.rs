@@ -53,6 +53,20 @@ impl BootPrograms {
         };
         Ok(Self { stub, loader, loader_path, addon_stub })
     }
+
+    /// The programs with paths where [`BootPrograms::find`] finds them again.
+    #[must_use]
+    pub fn files(&self, architecture: Architecture) -> Vec<(String, &[u8])> {
+        let suffix = architecture.efi_suffix();
+        let mut files = vec![
+            (format!("{FOLDER}/linux{suffix}.efi.stub"), self.stub.as_slice()),
+            (self.loader_path.clone(), self.loader.as_slice()),
+        ];
+        if let Some(addon_stub) = &self.addon_stub {
+            files.push((format!("{FOLDER}/addon{suffix}.efi.stub"), addon_stub));
+        }
+        files
+    }
 }
 
 fn first(
@@ -100,7 +114,13 @@ mod tests {
         assert_eq!(programs.loader_path, format!("{FOLDER}/systemd-bootx64.efi.signed"));
         assert_eq!(programs.addon_stub, None, "older than systemd 254");
         image.bytes(&format!("{FOLDER}/addonx64.efi.stub"), &stub_file(0x8664));
-        assert!(find(&image, Architecture::X86_64).unwrap().addon_stub.is_some());
+        let programs = find(&image, Architecture::X86_64).unwrap();
+        assert!(programs.addon_stub.is_some());
+        let mut copy = Image::default();
+        for (path, bytes) in programs.files(Architecture::X86_64) {
+            copy.bytes(&path, bytes);
+        }
+        assert_eq!(find(&copy, Architecture::X86_64).unwrap(), programs);
         assert!(matches!(
             find(&image, Architecture::Aarch64),
             Err(Error::NoBootFile { what: "systemd stub", .. })

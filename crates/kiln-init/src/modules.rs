@@ -20,9 +20,6 @@ const WATCHDOGS: [&str; 3] = ["i6300esb", "ipmi_watchdog", "sp5100_tco"];
 /// How the others end. The kernel's `softdog` has no such name: a kernel that hangs does not run it.
 const WATCHDOG_ENDING: &str = "wdt";
 
-/// How the kernel is asked for a module.
-type Load = fn(&Path) -> Result<kiln_sys::module::Loaded, kiln_sys::Error>;
-
 /// The modules of one folder and what was done with them.
 #[derive(Clone, Debug, Default)]
 pub struct Modules {
@@ -98,36 +95,43 @@ impl Modules {
 
     /// Loads one module with what it needs.
     pub fn load_one(&mut self, index: usize) {
-        self.load(&[index], kiln_sys::module::load);
+        self.load(&[index], |_| false);
     }
 
-    /// Loads what every boot needs.
+    /// Loads what every boot needs. What is known to drive no device does not wait for drivers that
+    /// another thread loads meanwhile; what somebody asked for by name may be a driver, and does.
     pub fn load_always(&mut self) {
         let wanted = self.manifest.always();
-        self.load(&wanted, kiln_sys::module::load);
+        self.load(&wanted, settle::drives_nothing);
     }
 
     /// Loads what every boot needs, none of which drives a device, without waiting for drivers that
     /// another thread loads meanwhile.
     pub fn load_always_at_once(&mut self) {
         let wanted = self.manifest.always();
-        self.load(&wanted, kiln_sys::module::load_at_once);
+        self.load(&wanted, |_| true);
     }
 
     /// Loads what fits a device.
     pub fn load_for(&mut self, modalias: &str) {
         let wanted = self.manifest.matching(modalias);
-        self.load(&wanted, kiln_sys::module::load);
+        self.load(&wanted, |_| false);
     }
 
-    fn load(&mut self, wanted: &[usize], load: Load) {
+    /// Loads modules; `is_alone` says of a file whether it waits for no other driver.
+    fn load(&mut self, wanted: &[usize], is_alone: fn(&str) -> bool) {
         for index in pending(&self.manifest, &self.tried, wanted) {
             if let (Some(tried), Some(module)) =
                 (self.tried.get_mut(index), self.manifest.modules.get(index))
             {
                 *tried = true;
                 let path = self.folder.join(&module.file);
-                if let Err(error) = load(&path) {
+                let loaded = if is_alone(&module.file) {
+                    kiln_sys::module::load_at_once(&path)
+                } else {
+                    kiln_sys::module::load(&path)
+                };
+                if let Err(error) = loaded {
                     note(&Error::from(error).sentence());
                 }
             }
@@ -142,7 +146,8 @@ fn names_watchdog(file: &str) -> bool {
     WATCHDOGS.contains(&name.as_str()) || name.ends_with(WATCHDOG_ENDING)
 }
 
-/// Loads what every boot needs beside the caller, until [`Background::wait`].
+/// Loads what every boot needs beside the caller, until [`Background::wait`]: a disk controller that
+/// the caller's drivers reset meanwhile does not keep the root from being proved.
 ///
 /// This `Modules` keeps its own account of what was tried: where both ways lead to one module, the
 /// kernel lets the second wait until the first is done, so both may rely on it afterwards.

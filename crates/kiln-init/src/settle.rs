@@ -26,6 +26,21 @@ const PROBING: [&str; 12] = [
     "virtio_scsi",
 ];
 
+/// How the names of modules begin that prove the root and read it, and drive no device.
+const DRIVING_NOTHING: [&str; 11] = [
+    "crc32",
+    "dm_bufio",
+    "dm_mod",
+    "dm_verity",
+    "erofs",
+    "libcrc32c",
+    "lz4",
+    "netfs",
+    "reed_solomon",
+    "sha2",
+    "zstd",
+];
+
 /// Folders that have entries where a bus is present that goes on searching: USB hubs, card slots,
 /// what hypervisors offer, and what is reached over a fabric.
 pub const SEARCHING: [&str; 8] = [
@@ -44,6 +59,14 @@ pub const SEARCHING: [&str; 8] = [
 pub fn probes(file: &str) -> bool {
     let name = file.split('.').next().unwrap_or_default().replace('-', "_");
     PROBING.contains(&name.as_str())
+}
+
+/// Whether a module, by the name of its file, is known to drive no device: then its load need not wait
+/// for the devices of others.
+#[must_use]
+pub fn drives_nothing(file: &str) -> bool {
+    let name = file.replace('-', "_");
+    DRIVING_NOTHING.iter().any(|start| name.starts_with(start))
 }
 
 /// Whether nothing more can come from what was loaded: the kernel `release` waits for probing, no
@@ -85,6 +108,24 @@ mod tests {
                 expected,
                 "{release:?} {others} {searching}"
             );
+        }
+    }
+
+    #[test]
+    fn what_proves_the_root_waits_for_no_driver() {
+        let cases = [
+            ("dm_verity.ko", true),
+            ("dm-mod.ko.xz", true),
+            ("sha256_ssse3.ko", true),
+            ("erofs.ko", true),
+            ("ahci.ko", false),
+            ("somebodys_driver.ko", false),
+            ("my_sha256.ko", false),
+            ("", false),
+        ];
+        for (file, expected) in cases {
+            assert_eq!(drives_nothing(file), expected, "{file:?}");
+            assert!(!(expected && probes(file)), "{file:?}");
         }
     }
 
