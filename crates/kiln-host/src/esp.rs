@@ -12,7 +12,7 @@ use kiln_disk::{BlockDevice, FileDevice, apply};
 use kiln_release::Release;
 
 use crate::Error;
-use crate::machine::RECOVERY_FACTS;
+use crate::machine::{self, LoaderFile, RECOVERY_FACTS};
 
 /// Largest addon that is read, in bytes.
 const MAXIMUM_ADDON: u32 = 1 << 20;
@@ -177,6 +177,16 @@ impl<Device: BlockDevice> SystemPartitionDevice<Device> {
         let failed = || Error::disk(&self.node);
         let fat = Fat::open(&self.device, 0, self.device.length()).map_err(failed())?;
         fat.read(path, maximum).map_err(failed())
+    }
+
+    /// The boot loaders.
+    ///
+    /// # Errors
+    /// As opening.
+    pub fn loaders(&self) -> Result<Vec<LoaderFile>, Error> {
+        let failed = || Error::disk(&self.node);
+        let fat = Fat::open(&self.device, 0, self.device.length()).map_err(failed())?;
+        machine::loaders(&fat).map_err(failed())
     }
 
     /// Bytes that are free.

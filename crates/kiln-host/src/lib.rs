@@ -16,12 +16,14 @@ pub mod execute;
 pub mod health;
 pub mod install;
 pub mod ledger;
+pub mod loader;
 pub mod machine;
 pub mod motd;
 pub mod one_shot;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod secure_boot;
 pub mod system;
 
 pub use error::Error;

@@ -114,6 +114,17 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_recovery_stands_in_for_is_named_at_login() {
+        let mut machine = machine();
+        machine.booted.slot = Slot::Recovery;
+        let expected = "Kiln: Edge 2 (edge 2), generation 2 in slot recovery.\n\
+                        Slot B cannot be read; `kiln upgrade` writes it again.\n";
+        assert_eq!(text(&machine, true), expected);
+        machine.booted.is_recovery = true;
+        assert!(!text(&machine, true).contains("cannot be read"), "recovery was meant");
+    }
+
+    #[test]
     fn in_recovery_it_says_what_to_do() {
         let mut machine = machine();
         machine.booted.is_recovery = true;

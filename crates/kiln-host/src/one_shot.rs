@@ -108,7 +108,13 @@ mod tests {
         fs::create_dir_all(&paths.variables).unwrap();
         let mut machine = machine();
         assert!(start_recovery(&paths, &machine).is_err(), "there is no recovery");
-        let mut recovery = RecoverySlot { length: 1, root: None, is_usable: true, release: None };
+        let mut recovery = RecoverySlot {
+            length: 1,
+            root: None,
+            is_usable: true,
+            is_signed: false,
+            release: None,
+        };
         machine.recovery = Some(recovery.clone());
         assert!(start_recovery(&paths, &machine).is_err(), "there is no loader");
         fs::write(variable(&paths, "LoaderInfo"), b"x").unwrap();

@@ -374,3 +374,7 @@ fn the_esp_takes_files_in_new_folders_and_replaces_them() {
 
 #[path = "machine/kargs.rs"]
 mod kargs;
+#[path = "machine/loader.rs"]
+mod loader;
+#[path = "support/loader.rs"]
+mod systemd;

@@ -168,6 +168,12 @@ impl BootLoader {
         Ok(Self { entry, suite: suite.to_owned() })
     }
 
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.entry.path().join("systemd-bootx64.efi")
+    }
+
     /// Lets it start from an ESP with these files in `EFI/Linux`, in this order on the disk, and no
     /// menu to wait at.
     ///

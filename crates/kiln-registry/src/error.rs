@@ -417,6 +417,8 @@ impl Error {
 pub(crate) enum TlsFault {
     /// Nobody trusted signed the server's certificate.
     UnknownAuthority,
+    /// By this machine's clock the server's certificate is no longer or not yet valid.
+    Time,
     /// The server's certificate is wrong in another way.
     Certificate,
     /// The server wants a certificate of the client.
@@ -438,6 +440,8 @@ impl TlsFault {
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if says(&["UnknownIssuer", "UnknownCA"]) {
             Some(Self::UnknownAuthority)
+        } else if says(&["certificate expired", "not valid yet", "Expired", "NotValidYet"]) {
+            Some(Self::Time)
         } else if says(&["invalid peer certificate", "InvalidCertificate"]) {
             Some(Self::Certificate)
         } else if says(&["CertificateRequired", "received fatal alert: BadCertificate"]) {
@@ -455,9 +459,11 @@ impl TlsFault {
                 "put the certificate of the authority that signed it into certs.d/HOST/ca.crt \
                  (containers-certs.d(5))"
             }
-            Self::Certificate => {
-                "the registry's certificate must be valid now and for this host name"
+            Self::Time => {
+                "compare this machine's clock (`date`) with the real time and set it; if it is \
+                 right, the registry needs another certificate"
             }
+            Self::Certificate => "the registry's certificate must be for this host name",
             Self::ClientCertificate => {
                 "put a certificate that the registry knows into certs.d/HOST/client.cert and \
                  client.key (containers-certs.d(5))"

@@ -20,7 +20,7 @@ use super::{begin, now};
 use crate::Error;
 use crate::esp::{self, SystemPartitionDevice};
 use crate::ledger::{Event, LocalArguments, Revision, State};
-use crate::machine::{BootEntry, Machine, Paths, Staged};
+use crate::machine::{BootEntry, Machine, Paths, Staged, is_signed};
 use crate::plan::{self, ArgumentEdit, ArgumentPlan, ArgumentRequest};
 
 /// Largest boot file that is read back from the ESP, in bytes.
@@ -182,11 +182,9 @@ fn report(machine: &Machine, addons: Vec<Addon>) -> Result<KernelArguments, Erro
         Ok(RevisionArguments { generation, arguments: LocalArguments::of_release(&line) })
     };
     let running = running(machine)?;
-    let bytes = esp::read(&machine.system_partition.node, &path(running), MAXIMUM_BOOT_FILE)?;
-    let (_, is_sealed) = facts(&bytes)?;
     let next = machine.next_entry().filter(|next| next.is_usable() && next.name != running.name);
     Ok(KernelArguments {
-        is_sealed,
+        is_sealed: running.is_signed,
         current: of_entry(running)?,
         pending: next.map(of_entry).transpose()?,
         addons,
@@ -209,10 +207,6 @@ fn facts(boot_file: &[u8]) -> Result<(String, bool), Error> {
     let uki = uki::parse(boot_file).map_err(|source| Error::Build(source.into()))?;
     let line = crate::machine::command_line(boot_file).unwrap_or_default();
     Ok((line, uki.signed))
-}
-
-fn is_signed(addon: &[u8]) -> bool {
-    uki::parse(addon).is_ok_and(|addon| addon.signed)
 }
 
 /// The addons in the running root, which is proved at every read, sorted by name.

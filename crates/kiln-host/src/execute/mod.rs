@@ -4,6 +4,7 @@
 mod assess;
 mod fetching;
 mod kargs;
+mod loader;
 mod recovery;
 mod reset;
 mod rollback;
@@ -20,6 +21,7 @@ pub use kargs::{
     ArgumentOptions, KernelArguments, RevisionArguments, change_kernel_arguments,
     show_kernel_arguments,
 };
+pub use loader::{KEPT_SUFFIX, replace_loader, update_loaders};
 pub use recovery::{Content, Settled, deploy, holds, refresh, settle, write_recovery};
 pub use reset::{Forgotten, ResetOptions, reset, take_back};
 pub use rollback::rollback;
@@ -60,7 +62,32 @@ fn open_exclusively(node: &str) -> Result<File, Error> {
     options.open(node).map_err(Error::device("open", node))
 }
 
-/// Seconds since 1970 by the machine's clock; 0 if that is before 1970.
+/// Seconds since 1970 by the machine's clock, which is told to people and decides nothing.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    seconds(SystemTime::now())
+}
+
+/// Seconds since 1970; 0 before.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::seconds;
+
+    #[test]
+    fn every_clock_has_a_time() {
+        let day = Duration::from_secs(86_400);
+        for (time, expected) in [
+            (UNIX_EPOCH - day, 0),
+            (UNIX_EPOCH, 0),
+            (UNIX_EPOCH + day, 86_400),
+            (UNIX_EPOCH + day * 4_000_000, 345_600_000_000),
+        ] {
+            assert_eq!(seconds(time), expected);
+        }
+    }
 }

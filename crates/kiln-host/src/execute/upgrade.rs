@@ -277,7 +277,7 @@ fn offered(
     let digest = named.digest;
     let (found, verdict) = named.resolve_verified(verifier)?;
     let verification = match verdict {
-        Verdict::Verified(key) => Verification::Signed(key.to_string()),
+        Verdict::Verified(signer) => Verification::Signed(signer.to_string()),
         Verdict::Unverified => Verification::Unverified,
     };
     let offered = match found {

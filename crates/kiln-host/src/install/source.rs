@@ -72,7 +72,7 @@ pub struct Offer {
     pub digest: Option<String>,
     /// What this machine follows, for one that is copied.
     pub follows: Option<String>,
-    /// The key that signed it, if a trusted one did.
+    /// Who signed it, if somebody trusted did.
     pub signed_by: Option<String>,
     found: Kind,
 }
@@ -156,7 +156,7 @@ pub fn offer(
                 }
             };
             let signed_by = match verdict {
-                Verdict::Verified(key) => Some(key.to_string()),
+                Verdict::Verified(signer) => Some(signer.to_string()),
                 Verdict::Unverified => None,
             };
             Ok(Offer { digest: Some(digest.to_string()), signed_by, ..offer })

@@ -137,7 +137,8 @@ pub enum Verification {
     Unverified,
     /// Came with the disk image that the machine was made from.
     Delivered,
-    /// Signed by a key of the policy: its fingerprint (`sha256:…` of its DER form).
+    /// Signed by a key of the policy, its fingerprint (`sha256:…` of its DER form); or by somebody
+    /// whom the policy lists, the certificate's subject with its issuer in brackets.
     Signed(String),
 }
 

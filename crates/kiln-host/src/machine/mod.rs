@@ -11,10 +11,12 @@ use kiln_boot::entry::EntryName;
 use kiln_verity::RootArgument;
 
 pub use paths::Paths;
-pub(crate) use read::{DELIVERED, command_line, root_argument};
+pub(crate) use read::loaders;
+pub(crate) use read::{DELIVERED, command_line, is_signed, root_argument};
 pub use read::{Glimpse, glimpse, is_counted, read};
 
 use crate::ledger::{Ledger, Slot};
+use crate::loader::Loader;
 
 /// Folder on the ESP for boot files that no loader lists, and for notes.
 pub const STAGING: &str = "EFI/kiln";
@@ -22,6 +24,16 @@ pub const STAGING: &str = "EFI/kiln";
 /// The facts of the release that recovery holds, on the ESP. Only those of the root that recovery's
 /// boot file starts are believed.
 pub const RECOVERY_FACTS: &str = "EFI/kiln/recovery.json";
+
+/// Where boot loaders are on an ESP: where firmware looks by itself (UEFI 2.10, section 3.5.1.1), which
+/// is where Kiln puts it, and where systemd's own tools do (bootctl(1)). What a machine starts from the
+/// latter is the former's twin, so that one that falls back finds the same.
+pub const LOADER_PATHS: [&str; 4] = [
+    "EFI/systemd/systemd-bootx64.efi",
+    "EFI/systemd/systemd-bootaa64.efi",
+    "EFI/BOOT/BOOTX64.EFI",
+    "EFI/BOOT/BOOTAA64.EFI",
+];
 
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +46,18 @@ pub struct Booted {
     pub generation: Option<u32>,
     /// Whether this is the recovery mode.
     pub is_recovery: bool,
+}
+
+impl Booted {
+    /// The slot in whose place recovery's copy runs, because its own root could not be read.
+    #[must_use]
+    pub fn damaged_slot(&self, ledger: &Ledger) -> Option<Slot> {
+        if self.is_recovery || self.slot != Slot::Recovery {
+            return None;
+        }
+        let slot = ledger.revision(self.generation?)?.slot;
+        (slot != Slot::Recovery).then_some(slot)
+    }
 }
 
 /// A boot file that a loader lists.
@@ -49,6 +73,8 @@ pub struct BootEntry {
     pub root: Option<RootArgument>,
     /// The slot that holds this root, if one does.
     pub slot: Option<Slot>,
+    /// Whether it carries a signature: nothing in it can be changed then.
+    pub is_signed: bool,
 }
 
 impl BootEntry {
@@ -109,8 +135,21 @@ pub struct RecoverySlot {
     pub root: Option<RootArgument>,
     /// Whether the recovery partition seems to hold this root, by its top hash block.
     pub is_usable: bool,
+    /// Whether the boot file carries a signature.
+    pub is_signed: bool,
     /// The release, if its facts are on the ESP.
     pub release: Option<kiln_release::Release>,
+}
+
+/// A file at a path from which firmware starts a boot loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoaderFile {
+    /// Its path on the ESP.
+    pub path: String,
+    /// Its length in bytes.
+    pub length: u32,
+    /// What it is; `None` if it is none that Kiln knows.
+    pub loader: Option<Loader>,
 }
 
 /// A note that a failed boot left on the ESP.
@@ -155,6 +194,8 @@ pub struct Machine {
     pub has_state: bool,
     /// The ESP.
     pub system_partition: SystemPartition,
+    /// Boot loaders on the ESP, in the order of [`LOADER_PATHS`].
+    pub loaders: Vec<LoaderFile>,
     /// What failed boots left.
     pub notes: Vec<FailureNote>,
     /// `release.json` of generation 1, as the builder left it on the ESP.
@@ -194,11 +235,19 @@ impl Machine {
     /// The slot in whose place recovery's copy runs, because its own root could not be read.
     #[must_use]
     pub fn damaged_slot(&self) -> Option<Slot> {
-        if self.booted.is_recovery || self.booted.slot != Slot::Recovery {
-            return None;
+        self.booted.damaged_slot(&self.ledger)
+    }
+
+    /// Whether the boot file that runs is signed: then it takes no other arguments, and only together
+    /// with the firmware's word ([`crate::secure_boot`]) is it the only one that starts. `None` if
+    /// nothing says which boot file that was.
+    #[must_use]
+    pub fn is_sealed(&self) -> Option<bool> {
+        match self.booted_entry() {
+            Some(entry) => Some(entry.is_signed),
+            None if self.booted.is_recovery => self.recovery.as_ref().map(|held| held.is_signed),
+            None => None,
         }
-        let slot = self.ledger.revision(self.booted.generation?)?.slot;
-        (slot != Slot::Recovery).then_some(slot)
     }
 
     /// The release that runs, if the ledger knows it.

@@ -29,6 +29,8 @@ pub struct Paths {
     pub recipe: PathBuf,
     /// Addons of the running release.
     pub addons: PathBuf,
+    /// Boot loaders of the running release.
+    pub loaders: PathBuf,
     /// What says that a debug overlay is there.
     pub debug: PathBuf,
     /// Folders of health checks; a later one overrides the same name in an earlier one.
@@ -68,6 +70,7 @@ impl Paths {
             cache: root.join("state/kiln/cache"),
             recipe: root.join(kiln_build::recipe::PATH),
             addons: root.join(kiln_boot::arguments::ADDON_FOLDER),
+            loaders: root.join("usr/lib/systemd/boot/efi"),
             debug: root.join("run/kiln/debug"),
             health_checks: vec![root.join("usr/lib/kiln/health.d"), root.join("etc/kiln/health.d")],
             root_policy: root.join("usr/lib/kiln"),

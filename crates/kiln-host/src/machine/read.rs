@@ -5,20 +5,21 @@ use std::path::Path;
 
 use kiln_boot::entry::{EntryName, FOLDER, RECOVERY_FILE};
 use kiln_boot::uki;
-use kiln_disk::fat::Fat;
 use kiln_disk::fat::update::Volume;
+use kiln_disk::fat::{Entry as FatEntry, Fat};
 use kiln_disk::layout::{ESP, Role};
 use kiln_disk::{BlockDevice as _, FileDevice, Gpt, gpt};
 use kiln_release::Release;
 use kiln_verity::{BLOCK, RootArgument, verify_block};
 
 use super::{
-    BootEntry, Booted, FailureNote, Machine, Paths, RECOVERY_FACTS, RecoverySlot, STAGING,
-    SlotPartition, Staged, SystemPartition,
+    BootEntry, Booted, FailureNote, LOADER_PATHS, LoaderFile, Machine, Paths, RECOVERY_FACTS,
+    RecoverySlot, STAGING, SlotPartition, Staged, SystemPartition,
 };
 use crate::Error;
 use crate::install::Origin;
 use crate::ledger::{self, Ledger, Slot};
+use crate::loader::{self, Loader};
 
 /// Largest boot file that is read, in bytes.
 const MAXIMUM_BOOT_FILE: u32 = 1 << 30;
@@ -70,6 +71,7 @@ pub fn read(paths: &Paths) -> Result<Machine, Error> {
         recovery: None,
         has_state: facts.has_state,
         system_partition,
+        loaders: loaders(&fat).map_err(failed())?,
         notes: Vec::new(),
         delivered: None,
         origin: Origin::read(&fat),
@@ -190,21 +192,22 @@ fn read_boot_files(machine: &mut Machine, fat: &Fat<'_>) -> Result<(), kiln_disk
         let file = found.path.rsplit('/').next().unwrap_or_default().to_owned();
         if lower.strip_prefix(&listed).is_some_and(|rest| !rest.contains('/')) {
             if file.eq_ignore_ascii_case(RECOVERY_FILE) {
-                let root = root_of(fat, &found.path, found.length)?;
+                let (root, is_signed) = facts_of(fat, &found.path, found.length)?;
                 let is_usable =
                     root.as_ref().is_some_and(|root| holds(machine, root, Slot::Recovery));
-                let recovery =
-                    RecoverySlot { length: found.length, root, is_usable, release: None };
-                machine.recovery = Some(recovery);
+                let length = found.length;
+                machine.recovery =
+                    Some(RecoverySlot { length, root, is_usable, is_signed, release: None });
                 continue;
             }
             let Ok(name) = file.parse::<EntryName>() else { continue };
-            let root = root_of(fat, &found.path, found.length)?;
+            let (root, is_signed) = facts_of(fat, &found.path, found.length)?;
             let slot = root.as_ref().and_then(|root| holder(machine, root));
-            machine.entries.push(BootEntry { name, file, length: found.length, root, slot });
+            let length = found.length;
+            machine.entries.push(BootEntry { name, file, length, root, slot, is_signed });
         } else if lower.strip_prefix(&staging).is_some_and(|rest| !rest.contains('/')) {
             if let Some(generation) = Staged::generation_of(&file) {
-                let root = root_of(fat, &found.path, found.length)?;
+                let (root, _) = facts_of(fat, &found.path, found.length)?;
                 let slot = root.as_ref().and_then(|root| holder(machine, root));
                 machine.staged.push(Staged { generation, length: found.length, root, slot });
             } else if let Some(generation) = FailureNote::generation_of(&file) {
@@ -223,6 +226,22 @@ fn read_boot_files(machine: &mut Machine, fat: &Fat<'_>) -> Result<(), kiln_disk
         .entries
         .sort_by_key(|entry| (entry.name.is_bad(), std::cmp::Reverse(entry.name.generation)));
     Ok(())
+}
+
+/// The boot loaders of an ESP.
+pub(crate) fn loaders(fat: &Fat<'_>) -> Result<Vec<LoaderFile>, kiln_disk::Error> {
+    let listed = fat.list()?;
+    let mut loaders = Vec::new();
+    for path in LOADER_PATHS {
+        let is_it = |found: &&FatEntry| !found.directory && found.path.eq_ignore_ascii_case(path);
+        let Some(found) = listed.iter().find(is_it) else { continue };
+        let is_sane = found.length <= loader::MAXIMUM_LENGTH;
+        let bytes = is_sane.then(|| fat.read(&found.path, loader::MAXIMUM_LENGTH)).transpose()?;
+        let (path, length) = (found.path.clone(), found.length);
+        let loader = bytes.and_then(|bytes| Loader::read(&bytes));
+        loaders.push(LoaderFile { path, length, loader });
+    }
+    Ok(loaders)
 }
 
 /// Who recovery's root is, if that is on the ESP.
@@ -257,17 +276,22 @@ impl FailureNote {
     }
 }
 
-/// The root that a boot file starts; `None` for a file that no build wrote.
-fn root_of(
+/// The root that a boot file starts, `None` for a file that no build wrote, and whether it is signed.
+fn facts_of(
     fat: &Fat<'_>,
     path: &str,
     length: u32,
-) -> Result<Option<RootArgument>, kiln_disk::Error> {
+) -> Result<(Option<RootArgument>, bool), kiln_disk::Error> {
     if length > MAXIMUM_BOOT_FILE {
-        return Ok(None);
+        return Ok((None, false));
     }
     let bytes = fat.read(path, MAXIMUM_BOOT_FILE)?;
-    Ok(root_argument(&bytes))
+    Ok((root_argument(&bytes), is_signed(&bytes)))
+}
+
+/// Whether a boot file or an addon carries a signature. Which one is the firmware's to judge.
+pub(crate) fn is_signed(program: &[u8]) -> bool {
+    uki::parse(program).is_ok_and(|program| program.signed)
 }
 
 /// The root on the command line of a boot file.

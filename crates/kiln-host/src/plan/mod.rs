@@ -6,6 +6,7 @@
 
 mod bless;
 mod kargs;
+mod loader;
 mod reconcile;
 mod recovery;
 mod reset;
@@ -17,6 +18,7 @@ pub(crate) mod test_support;
 
 pub use bless::{Blessing, bless};
 pub use kargs::{ArgumentEdit, ArgumentPlan, ArgumentRequest, kernel_arguments, wishes};
+pub use loader::{LoaderKept, LoaderOffer, LoaderPlan, LoaderVerdict, loaders};
 pub use reconcile::reconcile;
 pub use recovery::{Fill, Filling, Unfilled, deployment, deploys_by_itself, fill, into_recovery};
 pub use reset::{ResetPlan, ResetRequest, reset};

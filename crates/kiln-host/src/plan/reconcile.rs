@@ -221,4 +221,41 @@ mod tests {
         machine.entries[1] = entry(2, 2, Some(Slot::B), false);
         assert_eq!(states(&machine)[1], (2, State::Blessed), "the rename never happened");
     }
+
+    /// A clock that stands in 1970, goes back, or is far ahead.
+    #[test]
+    fn the_clock_decides_nothing() {
+        let times = [0, 1, 7, u64::MAX];
+        let mut delivered = machine();
+        delivered.ledger.revisions.clear();
+        delivered.delivered = Some(release(1));
+        delivered.entries = vec![entry(1, 1, Some(Slot::A), false)];
+        let mut failed = machine();
+        failed.ledger.revisions[1] = revision(2, 2, Slot::B, State::Trying);
+        failed.booted.generation = Some(1);
+        failed.entries = vec![entry(1, 1, Some(Slot::A), false), entry(2, 2, Some(Slot::B), true)];
+        let mut cut = machine();
+        cut.ledger.revisions.push(revision(3, 3, Slot::A, State::Staged));
+        cut.ledger.next_generation = 4;
+        cut.entries.insert(0, entry(3, 3, Some(Slot::A), false));
+        for machine in [machine(), delivered, failed, cut] {
+            let expected = states(&machine);
+            for time in times {
+                let mut found = machine.clone();
+                found.ledger = reconcile(&machine, time);
+                // Written down at one time and read at any other, it stays as it is.
+                assert_eq!(states(&found), expected, "{time}");
+                let text = found.ledger.to_json().unwrap();
+                assert_eq!(
+                    crate::ledger::Ledger::from_json(text.as_bytes()).unwrap(),
+                    found.ledger
+                );
+                for later in times {
+                    assert_eq!(reconcile(&found, later), found.ledger, "{time} {later}");
+                }
+                let quarantined = found.ledger.quarantined(&release(2).root.hash, None).is_some();
+                assert_eq!(quarantined, expected.contains(&(2, State::Failed)));
+            }
+        }
+    }
 }

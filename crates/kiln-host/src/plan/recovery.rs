@@ -3,10 +3,9 @@
 //! Recovery holds a release that has proved itself on this very machine, never the newest one: it is
 //! there for the day on which the newest one turned out bad.
 
-use std::cmp::Ordering;
 use std::fmt;
 
-use kiln_boot::entry::{RECOVERY_PATH, compare_versions};
+use kiln_boot::entry::RECOVERY_PATH;
 use kiln_release::Release;
 use kiln_verity::RootArgument;
 
@@ -143,16 +142,7 @@ pub fn into_recovery(
     if machine.booted.is_recovery || machine.booted.slot == Slot::Recovery {
         return refuse(Unfilled::Running.to_string(), "restart into the system first");
     }
-    if offer.architecture != architecture {
-        let reason = format!("it is for {}, this machine is {architecture}", offer.architecture);
-        return refuse(reason, "name an image for this architecture");
-    }
-    if let Some(minimum) = offer.minimum_agent
-        && compare_versions(own_version, minimum) == Ordering::Less
-    {
-        let reason = format!("it needs kiln {minimum} or newer, this is {own_version}");
-        return refuse(reason, "upgrade to a newer release first");
-    }
+    upgrade::refuse_what_cannot_run(offer, architecture, own_version)?;
     let (needed, available) = (offer.root_length, partition.length);
     if needed > available {
         let reason = Unfilled::TooLarge { needed, available }.to_string();
@@ -252,7 +242,8 @@ mod tests {
     fn holding(number: u8, is_usable: bool) -> RecoverySlot {
         let root = RootArgument { root: RootHash([number; 32]), data_blocks: 2, salt: [0; 32] };
         let release = Some(release(number));
-        RecoverySlot { length: 1 << 20, root: Some(root), is_usable, release }
+        let root = Some(root);
+        RecoverySlot { length: 1 << 20, root, is_usable, is_signed: false, release }
     }
 
     /// Generation 2 runs in slot B, blessed; the disk has recovery.

@@ -55,7 +55,8 @@ pub(crate) fn entry(generation: u32, number: u8, slot: Option<Slot>, is_bad: boo
     let name = kiln_boot::entry::EntryName { generation, counter: None };
     let name = if is_bad { name.bad() } else { name };
     let root = RootArgument { root: RootHash([number; 32]), data_blocks: 2, salt: [0; 32] };
-    BootEntry { name, file: name.to_string(), length: 1 << 20, root: Some(root), slot }
+    let (file, root) = (name.to_string(), Some(root));
+    BootEntry { name, file, length: 1 << 20, root, slot, is_signed: false }
 }
 
 pub(crate) fn machine() -> Machine {
@@ -80,6 +81,7 @@ pub(crate) fn machine() -> Machine {
             free: 1 << 30,
             cluster: 4096,
         },
+        loaders: Vec::new(),
         notes: Vec::new(),
         delivered: None,
         origin: None,

@@ -93,16 +93,7 @@ pub fn upgrade(
     if let Some(reason) = already(machine, offer) {
         return Ok(Decision::Nothing(reason));
     }
-    if offer.architecture != architecture {
-        let reason = format!("it is for {}, this machine is {architecture}", offer.architecture);
-        return refuse(reason, "name an image for this architecture");
-    }
-    if let Some(minimum) = offer.minimum_agent
-        && compare_versions(own_version, minimum) == Ordering::Less
-    {
-        let reason = format!("it needs kiln {minimum} or newer, this is {own_version}");
-        return refuse(reason, "upgrade to a release in between first");
-    }
+    refuse_what_cannot_run(offer, architecture, own_version)?;
     let returning = is_on_disk(machine, offer);
     if let Some(running) = machine.booted_release()
         && offer.sequence < running.sequence
@@ -145,6 +136,26 @@ pub fn upgrade(
         );
     }
     plan(machine, offer).map(Decision::Write)
+}
+
+/// Refuses a release for other machines, and one that needs a newer Kiln than this to bring it here.
+pub(super) fn refuse_what_cannot_run(
+    offer: &Offer<'_>,
+    architecture: &str,
+    own_version: &str,
+) -> Result<(), Error> {
+    let refuse = |reason: String, hint: &str| Err(Error::Refused { reason, hint: hint.to_owned() });
+    if offer.architecture != architecture {
+        let reason = format!("it is for {}, this machine is {architecture}", offer.architecture);
+        return refuse(reason, "name an image for this architecture");
+    }
+    match offer.minimum_agent {
+        Some(minimum) if compare_versions(own_version, minimum) == Ordering::Less => refuse(
+            format!("it needs kiln {minimum} or newer, this is {own_version}"),
+            "upgrade to a release in between first",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// What an unproved system falls back to, if an upgrade would overwrite it.

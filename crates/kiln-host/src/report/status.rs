@@ -23,8 +23,10 @@ pub struct Status {
     pub mode: &'static str,
     /// Whether this boot proved itself.
     pub blessed: bool,
-    /// Whether boot files, policy and configuration are held to signatures.
-    pub sealed: bool,
+    /// Whether the boot file that runs is signed, as `kiln kargs` asks it; unknown without the disk.
+    pub sealed: Option<bool>,
+    /// Whether the firmware starts only what is signed; unknown where it says nothing.
+    pub secure_boot: Option<bool>,
     /// Whether a restart leads to another revision.
     pub pending_reboot: Option<bool>,
     /// The disk.
@@ -49,6 +51,8 @@ pub struct Status {
     pub follow: Option<String>,
     /// Whether a debug overlay hides what the root hash proves.
     pub debug_overlay: bool,
+    /// The slot in whose place recovery's copy runs, because it cannot be read.
+    pub damaged_slot: Option<Slot>,
     /// The newest revision that failed, until a newer one proves itself.
     pub last_failure: Option<RevisionReport>,
 }
@@ -142,6 +146,7 @@ impl Status {
             .map(|(booted, next)| booted != next);
         Self {
             complete: true,
+            sealed: machine.is_sealed(),
             pending_reboot: pending,
             disk: Some(machine.disk.clone()),
             booted: report,
@@ -174,6 +179,12 @@ impl Status {
         Self { debug_overlay, ..self }
     }
 
+    /// The same with what the firmware says of Secure Boot.
+    #[must_use]
+    pub fn with_secure_boot(self, secure_boot: Option<bool>) -> Self {
+        Self { secure_boot, ..self }
+    }
+
     /// What can be said without reading the disk.
     #[must_use]
     pub fn of_glimpse(glimpse: &Glimpse, blessed: bool) -> Self {
@@ -186,8 +197,8 @@ impl Status {
             complete: false,
             mode: if booted.is_recovery { "recovery" } else { "system" },
             blessed,
-            // Signed boot files do not exist yet; nothing may claim what is not checked.
-            sealed: false,
+            sealed: None,
+            secure_boot: None,
             pending_reboot: None,
             disk: None,
             booted: booted_report(ledger, booted),
@@ -200,6 +211,7 @@ impl Status {
             system_partition: None,
             follow: ledger.follow.clone(),
             debug_overlay: false,
+            damaged_slot: booted.damaged_slot(ledger),
             last_failure: motd::last_failure(ledger).map(RevisionReport::of),
         }
     }
@@ -229,7 +241,7 @@ fn entry_report(ledger: &Ledger, entry: &BootEntry) -> RevisionReport {
 mod tests {
     use super::Status;
     use crate::ledger::{Slot, State};
-    use crate::machine::{Glimpse, Staged};
+    use crate::machine::{Glimpse, RecoverySlot, Staged};
     use crate::plan::test_support::{entry, machine, revision};
 
     #[test]
@@ -271,6 +283,46 @@ mod tests {
         let status = Status::of_glimpse(&glimpse, false);
         assert!(!status.complete && status.pending_reboot.is_none() && status.next.is_none());
         assert_eq!(status.booted.version.as_deref(), Some("2"));
+        assert_eq!((status.sealed, status.secure_boot), (None, None));
+    }
+
+    #[test]
+    fn a_signed_boot_file_seals_the_machine_that_it_runs_on() {
+        let mut machine = machine();
+        assert_eq!(Status::of(&machine, true).sealed, Some(false));
+        machine.entries[1].is_signed = true;
+        assert_eq!(Status::of(&machine, true).sealed, Some(false), "the other one");
+        machine.entries[0].is_signed = true;
+        assert_eq!(Status::of(&machine, true).sealed, Some(true));
+        machine.booted.generation = None;
+        assert_eq!(Status::of(&machine, true).sealed, None, "started by other means");
+        machine.booted.is_recovery = true;
+        assert_eq!(Status::of(&machine, true).sealed, None, "recovery's boot file is gone");
+        let length = 1 << 20;
+        let recovery = |is_signed| {
+            Some(RecoverySlot { length, root: None, is_usable: true, is_signed, release: None })
+        };
+        for is_signed in [true, false] {
+            machine.recovery = recovery(is_signed);
+            assert_eq!(Status::of(&machine, true).sealed, Some(is_signed));
+        }
+        let status = Status::of(&machine, true).with_secure_boot(Some(true));
+        assert_eq!((status.sealed, status.secure_boot), (Some(false), Some(true)));
+    }
+
+    #[test]
+    fn a_slot_that_recovery_stands_in_for_is_named() {
+        let mut machine = machine();
+        assert_eq!(Status::of(&machine, true).damaged_slot, None);
+        machine.booted.slot = Slot::Recovery;
+        assert_eq!(Status::of(&machine, true).damaged_slot, Some(Slot::B));
+        let value = serde_json::to_value(Status::of(&machine, true)).unwrap();
+        assert_eq!(value["damaged_slot"], "b");
+        let (booted, ledger) = (machine.booted.clone(), machine.ledger.clone());
+        let glimpse = Glimpse { booted, is_counted: Some(false), ledger };
+        assert_eq!(Status::of_glimpse(&glimpse, true).damaged_slot, Some(Slot::B), "without root");
+        machine.booted.is_recovery = true;
+        assert_eq!(Status::of(&machine, true).damaged_slot, None, "recovery was meant");
     }
 
     /// Scripts read these keys.
@@ -284,6 +336,8 @@ mod tests {
             "mode",
             "blessed",
             "sealed",
+            "secure_boot",
+            "damaged_slot",
             "pending_reboot",
             "disk",
             "booted",

@@ -25,6 +25,11 @@ impl Status {
         put(&mut text, "running", &title(booted));
         put(&mut text, "", &format!("{}, {proved}", place(booted)));
         details(&mut text, booted);
+        if let Some(slot) = self.damaged_slot {
+            let said = format!("slot {slot} cannot be read, so recovery's copy runs");
+            put(&mut text, "damaged", &said);
+            put(&mut text, "", "`kiln upgrade` writes the slot again");
+        }
         if self.debug_overlay {
             put(
                 &mut text,
@@ -85,8 +90,21 @@ impl Status {
             put(&mut text, "ESP", &format!("{}, {free} free", partition.device));
         }
         put(&mut text, "follows", self.follow.as_deref().unwrap_or("nothing"));
-        put(&mut text, "trust", if self.sealed { "sealed" } else { "unsealed" });
+        put(&mut text, "trust", trust(self.sealed, self.secure_boot));
         text
+    }
+}
+
+/// What signatures are worth here: a signed boot file alone keeps no other from being started.
+fn trust(sealed: Option<bool>, secure_boot: Option<bool>) -> &'static str {
+    match (sealed, secure_boot) {
+        (Some(true), Some(true)) => "sealed: signed boot file, Secure Boot is enforced",
+        (Some(true), Some(false)) => {
+            "sealed, but Secure Boot is off: unsigned boot files start, too"
+        }
+        (Some(true), None) => "sealed, but the firmware says nothing of Secure Boot",
+        (Some(false), _) => "unsealed",
+        (None, _) => "unknown: which boot file runs cannot be read",
     }
 }
 
@@ -158,7 +176,11 @@ fn details(text: &mut String, report: &RevisionReport) {
     match &report.verification {
         Some(Verification::Unverified) => put(text, "", "unverified: nobody vouches for the image"),
         Some(Verification::Delivered) => put(text, "", "came with the disk"),
-        Some(Verification::Signed(key)) => put(text, "", &format!("verified by {}", short(key))),
+        Some(Verification::Signed(signer)) => {
+            // A fingerprint is known by its beginning, a certificate's subject by all of it.
+            let signer = if signer.starts_with("sha256:") { short(signer) } else { signer };
+            put(text, "", &format!("verified by {signer}"));
+        }
         None => {}
     }
 }
@@ -247,6 +269,35 @@ follows   nothing
 trust     unsealed
 ";
         assert_eq!(Status::of(&machine, true).to_text(), expected);
+    }
+
+    #[test]
+    fn a_damaged_slot_is_told_with_what_to_do() {
+        let mut machine = machine();
+        assert!(!Status::of(&machine, true).to_text().contains("damaged"));
+        machine.booted.slot = Slot::Recovery;
+        let text = Status::of(&machine, true).to_text();
+        let expected =
+            "\ndamaged   slot B cannot be read, so recovery's copy runs\n          `kiln";
+        assert!(text.contains(expected), "{text}");
+    }
+
+    #[test]
+    fn a_signature_that_nobody_asks_for_is_not_praised() {
+        for (sealed, secure_boot, expected) in [
+            (Some(false), Some(true), "unsealed"),
+            (Some(true), Some(true), "is enforced"),
+            (Some(true), Some(false), "Secure Boot is off"),
+            (Some(true), None, "says nothing"),
+            (None, Some(true), "unknown"),
+        ] {
+            let status = Status { sealed, secure_boot, ..Status::of(&machine(), true) };
+            let text = status.to_text();
+            let line = text.lines().find(|line| line.starts_with("trust")).unwrap();
+            assert!(line.contains(expected), "{line}");
+            let is_praised = (sealed, secure_boot) == (Some(true), Some(true));
+            assert_eq!(line.contains("is enforced"), is_praised, "{line}");
+        }
     }
 
     #[test]

@@ -158,6 +158,7 @@ fn a_sealed_machine_takes_signed_addons_and_nothing_else() {
     let unchanged = read(&bench, "EFI/Linux/kiln-00000002.efi");
     assert!(read(&bench, "EFI/Linux/kiln-00000003+3-0.efi") == unchanged, "signed bytes stay");
     assert!(show_kernel_arguments(&bench.paths).unwrap().is_sealed);
+    assert_eq!(bench.machine().is_sealed(), Some(true), "what `kiln status` says");
 }
 
 #[test]
@@ -219,17 +220,23 @@ fn a_full_state_is_an_error_that_changes_nothing() {
     assert_eq!(bench.machine().next_entry().unwrap().name.generation, 2);
 }
 
-#[test]
-fn a_read_only_esp_is_an_error_that_changes_no_boot_file() {
-    let bench = Bench::new(["", ""], 2);
+/// An ESP that opens for writing and refuses every write, as some cards do; permissions do not bind root.
+/// It is there as long as the file is open.
+pub(super) fn seal_esp(bench: &Bench) -> File {
     let node = bench.paths.node("/dev/vda2");
     let bytes = fs::read(&node).unwrap();
-    // Opens for writing and refuses every write, as some cards do; permissions do not bind root.
     let sealed = File::from(memfd_create("esp", MemfdFlags::ALLOW_SEALING).unwrap());
     sealed.write_all_at(&bytes, 0).unwrap();
     fcntl_add_seals(&sealed, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW).unwrap();
     fs::remove_file(&node).unwrap();
     symlink(format!("/proc/self/fd/{}", sealed.as_raw_fd()), &node).unwrap();
+    sealed
+}
+
+#[test]
+fn a_read_only_esp_is_an_error_that_changes_no_boot_file() {
+    let bench = Bench::new(["", ""], 2);
+    let _sealed = seal_esp(&bench);
     let files = bench.files();
     let changed = change(&bench, &append("debug")).map(drop);
     for error in [changed.unwrap_err(), rollback(&bench.paths, false, quiet).map(drop).unwrap_err()]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::ServerConfig;
@@ -26,13 +26,16 @@ pub struct Tls {
     pub names: Vec<String>,
     /// Whether clients must show the certificate of [`Certificates`].
     pub client_certificate: bool,
+    /// First and last year in which the server's certificate is valid, as a wrong clock would find it;
+    /// `None` for now.
+    pub years: Option<(i32, i32)>,
 }
 
 impl Default for Tls {
     /// This computer, also as virtual machines see it through QEMU's user network.
     fn default() -> Self {
         let names = ["127.0.0.1", "localhost", "10.0.2.2"].map(str::to_owned).to_vec();
-        Self { names, client_certificate: false }
+        Self { names, client_certificate: false, years: None }
     }
 }
 
@@ -77,16 +80,21 @@ pub(super) fn make(tls: &Tls) -> Result<(Certificates, Arc<ServerConfig>), Error
     let authority =
         CertifiedIssuer::self_signed(authority, KeyPair::generate().map_err(generated)?);
     let authority = authority.map_err(generated)?;
-    let signed = |names: Vec<String>, purpose| {
+    let signed = |names: Vec<String>, purpose, years: Option<(i32, i32)>| {
         let key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new(names)?;
+        if let Some((first, last)) = years {
+            parameters.not_before = date_time_ymd(first, 1, 1);
+            parameters.not_after = date_time_ymd(last, 12, 31);
+        }
         parameters.extended_key_usages = vec![purpose];
         Ok((parameters.signed_by(&key, &authority)?, key))
     };
     let (server, server_key) =
-        signed(tls.names.clone(), ExtendedKeyUsagePurpose::ServerAuth).map_err(generated)?;
+        signed(tls.names.clone(), ExtendedKeyUsagePurpose::ServerAuth, tls.years)
+            .map_err(generated)?;
     let (client, client_key) =
-        signed(vec!["client.example".to_owned()], ExtendedKeyUsagePurpose::ClientAuth)
+        signed(vec!["client.example".to_owned()], ExtendedKeyUsagePurpose::ClientAuth, None)
             .map_err(generated)?;
 
     let refused = |source: rustls::Error| unusable(&source);

@@ -81,6 +81,23 @@ fn a_certificate_for_another_name_is_refused() {
     assert!(registry.requests().is_empty());
 }
 
+/// What a machine sees whose clock stands in 1970 or far ahead is what anybody sees of a certificate for
+/// other years.
+#[test]
+fn a_clock_that_is_wrong_is_named() {
+    for years in [(2090, 2099), (1971, 1980)] {
+        let fixture = fixture();
+        let tls = Tls { years: Some(years), ..Tls::default() };
+        let (registry, mut options) = secure(&fixture, tls, true, false);
+        // It does not get better by waiting.
+        options.network.first_delay = std::time::Duration::from_secs(3600);
+        options.network.longest_delay = options.network.first_delay;
+        let error = pull_from(&registry, &options).unwrap_err();
+        assert!(error.hint().unwrap().contains("clock"), "{years:?}: {error:?}");
+        assert!(registry.requests().is_empty());
+    }
+}
+
 #[test]
 fn a_client_certificate_is_shown_where_it_belongs() {
     let fixture = fixture();

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use kiln_host::execute::{self, Settled};
+use kiln_host::execute::{self, KEPT_SUFFIX, Settled};
+use kiln_host::plan::LoaderVerdict;
 
 use crate::options::machine::{MachineArguments, busy};
 use crate::render::{self, Failure};
@@ -14,8 +15,9 @@ Examples:
 
 /// Do what can wait until a boot proved itself
 ///
-/// Called by kiln-settle.service. Fills recovery if it is empty, deletes what a reset set aside, and in
-/// an image that starts in recovery writes the system and restarts into it.
+/// Called by kiln-settle.service. Puts the release's boot loader onto the ESP if it is newer, fills
+/// recovery if it is empty, deletes what a reset set aside, and in an image that starts in recovery
+/// writes the system and restarts into it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SettleArguments {
@@ -24,7 +26,19 @@ pub(crate) struct SettleArguments {
 }
 
 pub(crate) fn run(arguments: &SettleArguments) -> Result<ExitCode, Failure> {
-    match execute::settle(&arguments.machine.paths(), busy)? {
+    let paths = arguments.machine.paths();
+    // First, because it takes a moment and a shutdown may end the rest; but it holds up nothing.
+    let loaders = execute::update_loaders(&paths, busy);
+    for plan in loaders.iter().flatten() {
+        let path = &plan.path;
+        render::message(&match &plan.verdict {
+            LoaderVerdict::Replace { from, to } => format!(
+                "boot loader {path}: {to} replaces {from}, which is kept as {path}{KEPT_SUFFIX}"
+            ),
+            LoaderVerdict::Keep(reason) => format!("boot loader {path} stays: {reason}"),
+        });
+    }
+    match execute::settle(&paths, busy)? {
         Settled::Nothing(reason) => render::message(&format!("nothing to do: {reason}")),
         Settled::Filled(generation) => {
             render::message(&format!("recovery holds generation {generation}"));
@@ -34,5 +48,6 @@ pub(crate) fn run(arguments: &SettleArguments) -> Result<ExitCode, Failure> {
             arguments.machine.restart()?;
         }
     }
+    loaders?;
     Ok(ExitCode::SUCCESS)
 }

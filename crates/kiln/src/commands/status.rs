@@ -7,7 +7,7 @@ use kiln_host::execute;
 use kiln_host::machine::{Paths, glimpse};
 use kiln_host::one_shot;
 use kiln_host::report::Status;
-use kiln_host::{Error, debug};
+use kiln_host::{Error, debug, secure_boot};
 
 use crate::options::machine::MachineArguments;
 use crate::render::{self, Failure};
@@ -32,7 +32,9 @@ pub(crate) struct StatusArguments {
 
 pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
     let paths = arguments.machine.paths();
-    let status = status(&paths)?.with_debug_overlay(debug::is_active(&paths));
+    let status = status(&paths)?
+        .with_debug_overlay(debug::is_active(&paths))
+        .with_secure_boot(secure_boot::is_enforced(&paths));
     if arguments.json {
         let value = serde_json::to_value(&status)
             .map_err(|error| Failure::system("cannot write the report", error.into()))?;
