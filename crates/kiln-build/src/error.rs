@@ -81,6 +81,18 @@ pub enum Error {
         /// What is in the way.
         reason: String,
     },
+    /// A file of the image says what no machine can follow.
+    #[error("{path}:{line}: {reason}")]
+    Setting {
+        /// The path in the image.
+        path: &'static str,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+        /// What to write instead.
+        remedy: &'static str,
+    },
     /// A login that was asked for is impossible.
     #[error("cannot add the user `{name}`: {reason}")]
     User {
@@ -203,6 +215,7 @@ impl Error {
                     .into(),
             ),
             Self::Layer { .. } => Some("change that path in the image and build it again".into()),
+            Self::Setting { remedy, .. } => Some((*remedy).to_owned()),
             Self::User { .. } => {
                 Some("choose another `--user`, or change the accounts of the image".into())
             }

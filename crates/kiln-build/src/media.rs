@@ -51,6 +51,10 @@ pub(crate) struct DiskContents<'a> {
     pub(crate) root_length: u64,
     /// What every identifier of the disk is derived from.
     pub(crate) root_hash: &'a [u8; 32],
+    /// Bytes of the ESP.
+    pub(crate) esp_length: u64,
+    /// Bytes of a slot, where not computed from the root.
+    pub(crate) slot_length: Option<u64>,
 }
 
 /// Writes the disks that the options ask for.
@@ -119,8 +123,8 @@ fn table(contents: &DiskContents<'_>, options: &BuildOptions) -> Result<Gpt, Err
     let guid = |purpose| Guid(identifier(purpose, contents.root_hash));
     let layout_options = LayoutOptions {
         sector_size: options.sector_size,
-        esp_length: options.esp_size,
-        slot_length: options.slot_size,
+        esp_length: contents.esp_length,
+        slot_length: contents.slot_length,
         disk_guid: guid("disk"),
         esp_guid: guid("esp"),
         root_a_guid: guid("root-a"),

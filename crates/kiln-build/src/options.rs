@@ -78,10 +78,10 @@ pub struct BuildOptions {
     pub kernel_arguments: Vec<String>,
     /// Kernel arguments that a machine may switch on by name.
     pub addons: Vec<Addon>,
-    /// Bytes of a slot, where not computed from the image.
+    /// Bytes of a slot, where neither the layout's nor computed from the image.
     pub slot_size: Option<u64>,
-    /// Bytes of the ESP.
-    pub esp_size: u64,
+    /// Bytes of the ESP, where neither the layout's nor the usual.
+    pub esp_size: Option<u64>,
     /// Bytes of a disk sector: 512 or 4096.
     pub sector_size: u32,
     /// Which kernel modules the initramfs carries.
@@ -106,8 +106,14 @@ impl BuildOptions {
     /// computer has processors; they change no byte.
     #[must_use]
     pub fn without_media(source: Source, reading: ReadOptions, output: PathBuf) -> Self {
+        Self::of(Input::Source(source), reading, output)
+    }
+
+    /// The same for any input.
+    #[must_use]
+    pub fn of(input: Input, reading: ReadOptions, output: PathBuf) -> Self {
         Self {
-            input: Input::Source(source),
+            input,
             reading,
             output,
             formats: Formats { raw: false, qcow2: false },
@@ -119,7 +125,7 @@ impl BuildOptions {
             kernel_arguments: Vec::new(),
             addons: Vec::new(),
             slot_size: None,
-            esp_size: 0,
+            esp_size: None,
             sector_size: 512,
             modules: ModuleSet::default(),
             extra_modules: Vec::new(),

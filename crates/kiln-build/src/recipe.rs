@@ -7,7 +7,9 @@
 //! is overwritten: whoever builds decides.
 //!
 //! It holds password hashes, never passwords, and only root can read it. Sources on the builder's
-//! disk are left out: a machine could not open them.
+//! disk have no place in it, because a machine could not open them: boot programs that came from there
+//! are laid into the root ([`BOOT_FILES`]), and the recipe names that folder. Leaving them out was
+//! dropped: the first upgrade from a plain image would have failed for want of a stub.
 
 use kiln_erofs::Codec;
 use kiln_registry::Source;
@@ -18,6 +20,10 @@ use crate::{BuildOptions, Error, ModuleSet, User};
 
 /// Where the recipe is in a root, without the leading slash.
 pub const PATH: &str = "usr/lib/kiln/recipe.json";
+
+/// Where a root carries stub and loader that came from the builder's disk, without the leading slash:
+/// a folder with the paths of the image that they came from.
+pub const BOOT_FILES: &str = "usr/lib/kiln/boot-files";
 
 /// The value of `format` in every recipe that this crate writes.
 pub const FORMAT: &str = "kiln.recipe.v1";
@@ -48,7 +54,7 @@ pub struct Recipe {
     /// The text of the layout that the first boot makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<String>,
-    /// The image that brings stub and loader, if it is in a registry.
+    /// The image that brings stub and loader, if it is in a registry; [`BOOT_FILES`] for any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_files: Option<String>,
     /// Logins that were added.
@@ -81,8 +87,10 @@ impl Recipe {
                 .map_err(|reason| Error::User { name: user.name.clone(), reason })?;
             Ok(Login { name: user.name.clone(), password_hash, ssh_keys: user.ssh_keys.clone() })
         };
-        let is_remote =
-            |source: &&Source| matches!(source, Source::Registry(_) | Source::ShortName(_));
+        let boot_files = |source: &Source| match source {
+            Source::Registry(_) | Source::ShortName(_) => source.to_string(),
+            _ => format!("dir:/{BOOT_FILES}"),
+        };
         Ok(Self {
             format: FORMAT.to_owned(),
             name: options.name.clone(),
@@ -92,9 +100,14 @@ impl Recipe {
             modules: options.modules.to_string(),
             extra_modules: options.extra_modules.clone(),
             layout: options.layout.clone(),
-            boot_files: options.boot_files.as_ref().filter(is_remote).map(ToString::to_string),
+            boot_files: options.boot_files.as_ref().map(boot_files),
             users: options.users.iter().map(login).collect::<Result<_, Error>>()?,
         })
+    }
+
+    /// Whether the root has to carry stub and loader.
+    pub(crate) fn carries_boot_files(&self) -> bool {
+        self.boot_files.as_deref().and_then(|text| text.strip_prefix("dir:/")) == Some(BOOT_FILES)
     }
 
     /// The canonical text: keys in the order of the fields, two spaces, one final line feed.
@@ -184,7 +197,7 @@ mod tests {
             kernel_arguments: vec!["quiet".into()],
             addons: Vec::new(),
             slot_size: None,
-            esp_size: 0,
+            esp_size: None,
             sector_size: 512,
             modules: ModuleSet::Virtio,
             extra_modules: vec!["hpsa".into()],
@@ -252,10 +265,26 @@ mod tests {
             BuildOptions { layout: Some("format = \"kiln.layout.v1\"\n".into()), ..options() };
         Recipe::of(&cut).unwrap().apply(&mut again).unwrap();
         assert_eq!(again.layout, cut.layout, "an upgrade would lose it");
+    }
 
-        let local =
-            BuildOptions { boot_files: Some("oci:/home/me/boot".parse().unwrap()), ..options() };
-        assert_eq!(Recipe::of(&local).unwrap().boot_files, None, "nothing of the builder's disk");
+    #[test]
+    fn boot_files_of_the_builders_disk_are_those_in_the_root() {
+        for (source, expected) in [
+            ("oci:/home/me/boot", "dir:/usr/lib/kiln/boot-files"),
+            ("docker-archive:boot.tar", "dir:/usr/lib/kiln/boot-files"),
+            ("dir:/usr/lib/kiln/boot-files", "dir:/usr/lib/kiln/boot-files"),
+            ("docker://registry.example/boot:1", "docker://registry.example/boot:1"),
+        ] {
+            let boot_files = Some(source.parse().unwrap());
+            let recipe = Recipe::of(&BuildOptions { boot_files, ..options() }).unwrap();
+            assert_eq!(recipe.boot_files.as_deref(), Some(expected), "{source}");
+            assert_eq!(recipe.carries_boot_files(), expected.starts_with("dir:"), "{source}");
+            let mut again = options();
+            recipe.apply(&mut again).unwrap();
+            assert_eq!(Recipe::of(&again).unwrap(), recipe, "the next upgrade has them, too");
+        }
+        let none = Recipe::of(&BuildOptions { boot_files: None, ..options() }).unwrap();
+        assert!(none.boot_files.is_none() && !none.carries_boot_files());
     }
 
     #[test]

@@ -57,10 +57,36 @@ impl EtcMode {
             return Ok(Self::default());
         }
         let text = read_small(&path, MAXIMUM)?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let value = text.trim().to_owned();
-        Self::parse(&value).ok_or(Error::Setting { path, value })
+        Self::of_text(&text).map_err(|Misspelt { value, .. }| Error::Setting { path, value })
     }
+
+    /// The mode that the content of [`PATH`] names: for this boot, and for a build that wants to know
+    /// whether the boot will take it.
+    ///
+    /// # Errors
+    /// What stands there instead of a mode.
+    pub fn of_text(text: &[u8]) -> Result<Self, Misspelt> {
+        let text = if text.len() as u64 > MAXIMUM { &[] } else { text };
+        let text = String::from_utf8_lossy(text);
+        if let Some(mode) = Self::parse(text.trim()) {
+            return Ok(mode);
+        }
+        let mut lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
+        let first = lines.next().unwrap_or((1, ""));
+        // A second line is one too many, even if it is a mode.
+        let is_mode = Self::parse(first.1).is_some();
+        let (line, value) = if is_mode { lines.next().unwrap_or(first) } else { first };
+        Err(Misspelt { line, value: value.to_owned() })
+    }
+}
+
+/// What stands where a mode should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misspelt {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is in it; nothing if the file is empty or too long to be a word.
+    pub value: String,
 }
 
 #[cfg(test)]
@@ -91,5 +117,23 @@ mod tests {
         for mode in [Ephemeral, Persistent] {
             assert_eq!(EtcMode::parse(mode.name()), Some(mode));
         }
+    }
+
+    #[test]
+    fn what_is_no_mode_is_named_with_its_line() {
+        let long = "\n".repeat(100);
+        for (text, line, value) in [
+            ("ephemral\n", 1, "ephemral"),
+            ("# how\nephemeral\n", 1, "# how"),
+            ("\n\n  keep it \n", 3, "keep it"),
+            ("persistent\n\nephemeral\n", 3, "ephemeral"),
+            ("", 1, ""),
+            (&long, 1, ""),
+        ] {
+            let expected = Misspelt { line, value: value.to_owned() };
+            assert_eq!(EtcMode::of_text(text.as_bytes()), Err(expected), "{text:?}");
+        }
+        assert_eq!(EtcMode::of_text(b"\n ephemeral \r\n"), Ok(EtcMode::Ephemeral));
+        assert!(EtcMode::of_text(b"\xffephemeral").is_err());
     }
 }

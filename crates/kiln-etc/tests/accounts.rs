@@ -18,159 +18,136 @@ fn text(accounts: &Accounts, file: AccountFile) -> String {
     String::from_utf8_lossy(accounts.get(file).unwrap_or(b"(none)")).into_owned()
 }
 
-/// What a case says: base, ours, theirs, expected.
-type Case = (&'static str, AccountFile, [&'static str; 4]);
+/// What a case says: its name, then base, ours, theirs, expected.
+type Case = (&'static str, [&'static str; 4]);
+
+const PASSWD: &[Case] = &[
+    ("nothing", ["r:x:0:0:::\n"; 4]),
+    (
+        "a service user beside the machine's own",
+        [
+            "r:x:0:0:::\n",
+            "r:x:0:0:::\nanna:x:1000:1000:::\n",
+            "r:x:0:0:::\nweb:x:998:998:::\n",
+            "r:x:0:0:::\nanna:x:1000:1000:::\nweb:x:998:998:::\n",
+        ],
+    ),
+    (
+        "an untouched file follows the release and its order",
+        [
+            "r:x:0:0:::\na:x:5:5:::\n",
+            "r:x:0:0:::\na:x:5:5:::\n",
+            "# new\na:x:5:5::/a:\nr:x:0:0:::\n",
+            "# new\na:x:5:5::/a:\nr:x:0:0:::\n",
+        ],
+    ),
+    (
+        "fields by whoever changed them, the machine where both did",
+        [
+            "a:x:5:5:old:/old:/bin/sh\n",
+            "a:x:5:5:mine:/old:/bin/zsh\n",
+            "a:x:5:5:yours:/new:/bin/sh\n",
+            "a:x:5:5:mine:/new:/bin/zsh\n",
+        ],
+    ),
+    (
+        "ids never change for who is here",
+        ["a:x:5:5:::\n", "a:x:5:5:::\n", "a:x:6:5::/a:\n", "a:x:5:5::/a:\n"],
+    ),
+    (
+        "deleted here stays deleted",
+        ["r:x:0:0:::\na:x:5:5:::\n", "r:x:0:0:::\n", "r:x:0:0:::\na:x:5:5:::\n", "r:x:0:0:::\n"],
+    ),
+    (
+        "dropped by the release, changed here: it stays",
+        ["a:x:5:5:::\n", "a:x:5:5:me::\n", "", "a:x:5:5:me::\n"],
+    ),
+    (
+        "dropped by the release, untouched: it goes",
+        ["a:x:5:5:::\n", "a:x:5:5:::\nb:x:1000:5:::\n", "", "b:x:1000:5:::\n"],
+    ),
+    (
+        "made on both sides: the machine's",
+        ["", "web:x:1001:1001:::\n", "web:x:998:998::/srv:\n", "web:x:1001:1001:::\n"],
+    ),
+    (
+        "a taken uid: the next free one from above",
+        ["", "mine:x:998:998:::\n", "web:x:998:997:::\n", "mine:x:998:998:::\nweb:x:999:997:::\n"],
+    ),
+    (
+        "a person's taken uid: the next free one from below",
+        [
+            "",
+            "anna:x:1000:1000:::\n",
+            "bert:x:1000:100:::\n",
+            "anna:x:1000:1000:::\nbert:x:1001:100:::\n",
+        ],
+    ),
+    (
+        "a renamed user keeps the id",
+        ["old:x:998:9:::\n", "old:x:998:9:::\n", "new:x:998:9:::\n", "new:x:998:9:::\n"],
+    ),
+    (
+        "two names for one id by the release's own wish",
+        [
+            "r:x:0:0:::\n",
+            "r:x:0:0:me::\n",
+            "r:x:0:0:::\ntoor:x:0:0:::\n",
+            "r:x:0:0:me::\ntoor:x:0:0:::\n",
+        ],
+    ),
+    (
+        "what is no entry stays where it is, NIS lines last",
+        [
+            "r:x:0:0:::\n",
+            "# mine\n\nr:x:0:0:::\nno colon\na\0b:x:7:7:::\n+::::::\n",
+            "r:x:0:0:::\nweb:x:998:998:::\nbroken\n",
+            "# mine\n\nr:x:0:0:::\nno colon\na\0b:x:7:7:::\nweb:x:998:998:::\n+::::::\n",
+        ],
+    ),
+    (
+        "a damaged line keeps its name and its number",
+        [
+            "",
+            "web:x:998:998\nr:x:0:0:::\n",
+            "web:x:990:990:::\nsql:x:998:990:::\n",
+            "web:x:998:998\nr:x:0:0:::\nsql:x:999:990:::\n",
+        ],
+    ),
+    (
+        "duplicates stay together, the first counts",
+        [
+            "a:x:5:5:::\n",
+            "a:x:5:5:one::\nb:x:6:6:::\na:x:7:7:two::\n",
+            "a:x:5:5::/a:\na:x:8:8:::\n",
+            "a:x:5:5:one:/a:\na:x:7:7:two::\nb:x:6:6:::\n",
+        ],
+    ),
+    ("no line feed at the end", ["", "a:x:5:5:::", "", "a:x:5:5:::\n"]),
+];
+
+const GROUP: &[Case] = &[
+    (
+        "members of both sides",
+        ["g:x:9:a,b\n", "g:x:9:a,b,mine\n", "g:x:9:b,theirs\n", "g:x:9:b,mine,theirs\n"],
+    ),
+    (
+        "who left a group here does not come back",
+        ["g:x:9:a,b\n", "g:x:9:b\n", "g:x:9:a,b\n", "g:x:9:b\n"],
+    ),
+];
+
+const GSHADOW: &[Case] =
+    &[("administrators and members", ["g:!:a:a\n", "g:!:a:a,m\n", "g:*:a,t:a\n", "g:*:a,t:a,m\n"])];
 
 #[test]
 fn each_side_keeps_what_it_changed() {
-    let cases: &[Case] = &[
-        ("nothing", Passwd, ["r:x:0:0:::\n"; 4]),
-        (
-            "a service user beside the machine's own",
-            Passwd,
-            [
-                "r:x:0:0:::\n",
-                "r:x:0:0:::\nanna:x:1000:1000:::\n",
-                "r:x:0:0:::\nweb:x:998:998:::\n",
-                "r:x:0:0:::\nanna:x:1000:1000:::\nweb:x:998:998:::\n",
-            ],
-        ),
-        (
-            "an untouched file follows the release and its order",
-            Passwd,
-            [
-                "r:x:0:0:::\na:x:5:5:::\n",
-                "r:x:0:0:::\na:x:5:5:::\n",
-                "# new\na:x:5:5::/a:\nr:x:0:0:::\n",
-                "# new\na:x:5:5::/a:\nr:x:0:0:::\n",
-            ],
-        ),
-        (
-            "fields by whoever changed them, the machine where both did",
-            Passwd,
-            [
-                "a:x:5:5:old:/old:/bin/sh\n",
-                "a:x:5:5:mine:/old:/bin/zsh\n",
-                "a:x:5:5:yours:/new:/bin/sh\n",
-                "a:x:5:5:mine:/new:/bin/zsh\n",
-            ],
-        ),
-        (
-            "ids never change for who is here",
-            Passwd,
-            ["a:x:5:5:::\n", "a:x:5:5:::\n", "a:x:6:5::/a:\n", "a:x:5:5::/a:\n"],
-        ),
-        (
-            "deleted here stays deleted",
-            Passwd,
-            [
-                "r:x:0:0:::\na:x:5:5:::\n",
-                "r:x:0:0:::\n",
-                "r:x:0:0:::\na:x:5:5:::\n",
-                "r:x:0:0:::\n",
-            ],
-        ),
-        (
-            "dropped by the release, changed here: it stays",
-            Passwd,
-            ["a:x:5:5:::\n", "a:x:5:5:me::\n", "", "a:x:5:5:me::\n"],
-        ),
-        (
-            "dropped by the release, untouched: it goes",
-            Passwd,
-            ["a:x:5:5:::\n", "a:x:5:5:::\nb:x:1000:5:::\n", "", "b:x:1000:5:::\n"],
-        ),
-        (
-            "made on both sides: the machine's",
-            Passwd,
-            ["", "web:x:1001:1001:::\n", "web:x:998:998::/srv:\n", "web:x:1001:1001:::\n"],
-        ),
-        (
-            "a taken uid: the next free one from above",
-            Passwd,
-            [
-                "",
-                "mine:x:998:998:::\n",
-                "web:x:998:997:::\n",
-                "mine:x:998:998:::\nweb:x:999:997:::\n",
-            ],
-        ),
-        (
-            "a person's taken uid: the next free one from below",
-            Passwd,
-            [
-                "",
-                "anna:x:1000:1000:::\n",
-                "bert:x:1000:100:::\n",
-                "anna:x:1000:1000:::\nbert:x:1001:100:::\n",
-            ],
-        ),
-        (
-            "a renamed user keeps the id",
-            Passwd,
-            ["old:x:998:9:::\n", "old:x:998:9:::\n", "new:x:998:9:::\n", "new:x:998:9:::\n"],
-        ),
-        (
-            "two names for one id by the release's own wish",
-            Passwd,
-            [
-                "r:x:0:0:::\n",
-                "r:x:0:0:me::\n",
-                "r:x:0:0:::\ntoor:x:0:0:::\n",
-                "r:x:0:0:me::\ntoor:x:0:0:::\n",
-            ],
-        ),
-        (
-            "what is no entry stays where it is, NIS lines last",
-            Passwd,
-            [
-                "r:x:0:0:::\n",
-                "# mine\n\nr:x:0:0:::\nno colon\na\0b:x:7:7:::\n+::::::\n",
-                "r:x:0:0:::\nweb:x:998:998:::\nbroken\n",
-                "# mine\n\nr:x:0:0:::\nno colon\na\0b:x:7:7:::\nweb:x:998:998:::\n+::::::\n",
-            ],
-        ),
-        (
-            "a damaged line keeps its name and its number",
-            Passwd,
-            [
-                "",
-                "web:x:998:998\nr:x:0:0:::\n",
-                "web:x:990:990:::\nsql:x:998:990:::\n",
-                "web:x:998:998\nr:x:0:0:::\nsql:x:999:990:::\n",
-            ],
-        ),
-        (
-            "duplicates stay together, the first counts",
-            Passwd,
-            [
-                "a:x:5:5:::\n",
-                "a:x:5:5:one::\nb:x:6:6:::\na:x:7:7:two::\n",
-                "a:x:5:5::/a:\na:x:8:8:::\n",
-                "a:x:5:5:one:/a:\na:x:7:7:two::\nb:x:6:6:::\n",
-            ],
-        ),
-        ("no line feed at the end", Passwd, ["", "a:x:5:5:::", "", "a:x:5:5:::\n"]),
-        (
-            "members of both sides",
-            Group,
-            ["g:x:9:a,b\n", "g:x:9:a,b,mine\n", "g:x:9:b,theirs\n", "g:x:9:b,mine,theirs\n"],
-        ),
-        (
-            "who left a group here does not come back",
-            Group,
-            ["g:x:9:a,b\n", "g:x:9:b\n", "g:x:9:a,b\n", "g:x:9:b\n"],
-        ),
-        (
-            "administrators and members",
-            Gshadow,
-            ["g:!:a:a\n", "g:!:a:a,m\n", "g:*:a,t:a\n", "g:*:a,t:a,m\n"],
-        ),
-    ];
-    for (name, file, [base, ours, theirs, expected]) in cases {
-        let [base, ours, theirs] = [base, ours, theirs].map(|text| accounts(&[(*file, text)]));
+    let tables = [(Passwd, PASSWD), (Group, GROUP), (Gshadow, GSHADOW)];
+    let cases = tables.iter().flat_map(|(file, cases)| cases.iter().map(move |case| (*file, case)));
+    for (file, (name, [base, ours, theirs, expected])) in cases {
+        let [base, ours, theirs] = [base, ours, theirs].map(|text| accounts(&[(file, *text)]));
         let merged = merge(Some(&base), &ours, &theirs);
-        assert_eq!(text(&merged.accounts, *file), *expected, "{name}");
+        assert_eq!(text(&merged.accounts, file), *expected, "{name}");
         let again = merge(Some(&base), &merged.accounts, &theirs);
         assert_eq!(again.accounts, merged.accounts, "{name}: not stable");
     }

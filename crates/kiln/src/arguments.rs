@@ -45,7 +45,7 @@ pub(crate) enum Verb {
     Inspect(inspect::InspectArguments),
     Install(Box<install::InstallArguments>),
     Upgrade(Box<upgrade::UpgradeArguments>),
-    Push(push::PushArguments),
+    Push(Box<push::PushArguments>),
     Sign(sign::SignArguments),
     Rollback(rollback::RollbackArguments),
     Recovery(recovery::RecoveryArguments),

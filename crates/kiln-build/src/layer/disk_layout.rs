@@ -12,8 +12,8 @@ use crate::Error;
 /// Folders that are writable on a machine: systemd makes mount points in them by itself.
 const WRITABLE: [&str; 6] = ["/var", "/home", "/root", "/srv", "/opt", "/usr/local"];
 
-/// Adds the layout that was asked for, or checks the image's own.
-pub(super) fn add_layout(editor: &mut Editor<'_>, wanted: Option<&str>) -> Result<(), Error> {
+/// Adds the layout that was asked for, or checks the image's own; returns the one that the root has.
+pub(super) fn add_layout(editor: &mut Editor<'_>, wanted: Option<&str>) -> Result<Layout, Error> {
     let text = match wanted {
         Some(text) => {
             editor.file(ROOT_PATH.as_bytes(), 0o644, text.as_bytes())?;
@@ -21,7 +21,7 @@ pub(super) fn add_layout(editor: &mut Editor<'_>, wanted: Option<&str>) -> Resul
         }
         None => match editor.read(ROOT_PATH.as_bytes())? {
             Some((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
-            None => return Ok(()),
+            None => return Ok(Layout::default()),
         },
     };
     let layout = Layout::parse(ROOT_PATH, &text)?;
@@ -30,7 +30,7 @@ pub(super) fn add_layout(editor: &mut Editor<'_>, wanted: Option<&str>) -> Resul
             editor.directory(path.trim_start_matches('/').as_bytes(), 0o755)?;
         }
     }
-    Ok(())
+    Ok(layout)
 }
 
 fn is_writable(path: &str) -> bool {
@@ -53,14 +53,15 @@ mod tests {
     fn a_layout_is_kept_checked_and_gets_its_mount_points() {
         let (mut tree, mut store) = (Tree::new(), MemoryStore::default());
         let mut editor = Editor::new(&mut tree, &mut store);
-        add_layout(&mut editor, None).unwrap();
+        assert_eq!(add_layout(&mut editor, None).unwrap(), Layout::default());
         assert!(!editor.exists(ROOT_PATH.as_bytes()));
-        add_layout(&mut editor, Some(DATA)).unwrap();
+        let wanted = add_layout(&mut editor, Some(DATA)).unwrap();
+        assert_eq!(wanted, Layout::parse("x", DATA).unwrap());
         assert!(editor.exists(b"data/x"));
         let (bytes, metadata) = editor.read(ROOT_PATH.as_bytes()).unwrap().unwrap();
         assert_eq!((bytes.as_slice(), metadata.mode), (DATA.as_bytes(), 0o644));
         // One that the image brings counts as well, and is checked.
-        add_layout(&mut editor, None).unwrap();
+        assert_eq!(add_layout(&mut editor, None).unwrap(), wanted);
         editor.file(ROOT_PATH.as_bytes(), 0o644, b"format = 1").unwrap();
         let error = add_layout(&mut editor, None).unwrap_err().to_string();
         assert!(error.contains("usr/lib/kiln/layout.toml:1:10"), "{error}");

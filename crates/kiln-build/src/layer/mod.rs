@@ -8,17 +8,21 @@
 //! It must never touch what the image says beyond these places. The alternative, patching the
 //! running system at boot, was dropped: what is in the verified root is proved at every read.
 
+mod boot_files;
 mod clean;
 mod disk_layout;
 mod edit;
+mod etc_mode;
 mod late_modules;
 mod mounts;
 mod units;
 mod users;
 mod var;
 
+use kiln_disk::layout::Layout;
 use kiln_tree::{ContentStore, Tree};
 
+pub(crate) use boot_files::add_boot_files;
 pub(crate) use edit::Editor;
 pub(crate) use late_modules::add_late_modules;
 
@@ -41,13 +45,16 @@ pub struct LayerContents<'a> {
 pub struct LayerReport {
     /// Sentences about content that was moved or left out.
     pub notes: Vec<String>,
+    /// The layout that the root carries, asked for or the image's own; the usual one if it has none.
+    pub layout: Layout,
 }
 
 /// Puts Kiln's layer onto `tree`.
 ///
 /// # Errors
 /// [`Error::Layer`] if the image has something else where the layer must put its own,
-/// [`Error::User`] for impossible logins.
+/// [`Error::User`] for impossible logins, [`Error::Disk`] and [`Error::Setting`] for files of the
+/// image that no machine could follow.
 pub fn apply(
     tree: &mut Tree,
     store: &mut dyn ContentStore,
@@ -62,7 +69,8 @@ pub fn apply(
     let recipe = contents.recipe.to_json()?;
     // Not for everyone's eyes: it holds password hashes.
     editor.file(recipe::PATH.as_bytes(), 0o600, recipe.as_bytes())?;
-    disk_layout::add_layout(&mut editor, contents.recipe.layout.as_deref())?;
+    report.layout = disk_layout::add_layout(&mut editor, contents.recipe.layout.as_deref())?;
+    etc_mode::check(&editor)?;
     for user in contents.users {
         users::add_user(&mut editor, user)?;
     }

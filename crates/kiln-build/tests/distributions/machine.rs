@@ -43,7 +43,7 @@ impl Workshop {
             kernel_arguments: Vec::new(),
             addons: Vec::new(),
             slot_size: Some(64 << 20),
-            esp_size: 64 << 20,
+            esp_size: Some(64 << 20),
             sector_size: 512,
             modules: ModuleSet::Virtio,
             extra_modules: Vec::new(),

@@ -17,5 +17,6 @@ mod model;
 mod programs;
 mod readback;
 mod refused;
+mod settings;
 mod shapes;
 mod trees;

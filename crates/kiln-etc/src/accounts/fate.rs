@@ -35,6 +35,12 @@ impl Sides {
         let after = group(&self.theirs, now);
         was.is_some() && was == here && after.is_some() && after != group(base, was)
     }
+
+    /// Whether a user exists after the merge.
+    pub(super) fn has_user(&self, users: &Fates, user: &[u8]) -> bool {
+        let is_here = self.ours.table(Passwd).has(user) && !users.dropped.contains(user);
+        is_here || users.new.contains(user)
+    }
 }
 
 /// The names of users, or of groups, that change by the merge.

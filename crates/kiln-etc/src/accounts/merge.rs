@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::AccountFile::{Group, Gshadow, Passwd, Shadow, Subgid, Subuid};
-use super::assemble::{assemble, subordinate};
+use super::assemble::assemble;
 use super::entry::Entry;
 use super::fate::{Fates, Sides, decide, has_both};
 use super::ids::{Ids, assign, primary_group};
+use super::subordinate::subordinate;
 use super::table::Side;
 use super::{AccountFile, Accounts};
 
@@ -48,7 +49,7 @@ pub fn merge(base: Option<&Accounts>, ours: &Accounts, theirs: &Accounts) -> Mer
         let (ours, theirs) = (sides.ours.table(file), sides.theirs.table(file));
         let text = match file {
             Subuid | Subgid => {
-                let lines = subordinate(&merge, file, &mut notes);
+                let lines = subordinate(&sides, &merge.users, file, &mut notes);
                 assemble(ours, theirs, follows, |name| lines.get(name).cloned().unwrap_or_default())
             }
             _ => assemble(ours, theirs, follows, |name| merge.lines(file, name, &mut notes)),
@@ -59,10 +60,10 @@ pub fn merge(base: Option<&Accounts>, ours: &Accounts, theirs: &Accounts) -> Mer
 }
 
 /// A merge under way.
-pub(super) struct Merge<'a> {
-    pub(super) sides: &'a Sides,
-    pub(super) users: Fates,
-    pub(super) groups: Fates,
+struct Merge<'a> {
+    sides: &'a Sides,
+    users: Fates,
+    groups: Fates,
     ids: Ids,
 }
 
@@ -170,14 +171,7 @@ impl Merge<'_> {
 
     /// Nobody joins a group who was deleted here.
     fn may_join(&self, user: &[u8]) -> bool {
-        self.has_user(user) || !self.sides.theirs.table(Passwd).has(user)
-    }
-
-    /// Whether a user exists after the merge.
-    pub(super) fn has_user(&self, user: &[u8]) -> bool {
-        let ours = self.sides.ours.table(Passwd);
-        let is_here = ours.has(user) && !self.users.dropped.contains(user);
-        is_here || self.users.new.contains(user)
+        self.sides.has_user(&self.users, user) || !self.sides.theirs.table(Passwd).has(user)
     }
 }
 

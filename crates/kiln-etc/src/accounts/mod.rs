@@ -18,6 +18,7 @@ mod fate;
 mod ids;
 mod mask;
 mod merge;
+mod subordinate;
 mod table;
 
 pub use mask::mask;

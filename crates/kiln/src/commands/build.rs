@@ -2,23 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
-use kiln_build::{
-    Addon, BuildOptions, Built, Formats, Input, Mode, ModuleSet, ReadOptions, parse_size,
-};
-use kiln_erofs::Codec;
-use kiln_host::install::Configuration;
-use kiln_registry::{Gate, Options, Source};
-use kiln_release::signature::{Trust, Verifier};
+use kiln_build::{BuildOptions, Built, Formats, Input, Mode, parse_size};
+use kiln_registry::Source;
 
 use crate::options::containerfile::ContainerfileArguments;
-use crate::options::keys::{public_key, signature_repository};
-use crate::options::limits::LimitArguments;
 use crate::options::parse_source;
 use crate::options::registry::RegistryArguments;
-use crate::options::users::UserArguments;
+use crate::options::release::ReleaseArguments;
 use crate::progress::Lines;
 use crate::render::{self, Failure};
 
@@ -31,6 +23,8 @@ Examples:
   kiln build oci-archive:edge.tar -o out
   kiln build docker://registry.example/edge:13 -o out -f raw,qcow2 --compress zstd:9
   kiln build docker://registry.example/edge:13 --verify cosign.pub -o out
+  kiln build docker://registry.example/edge:13 --verify-identity '*@example.com' \
+      --verify-issuer https://login.example.com --trust-root trusted_root.json -o out
   kiln build oci:edge --platform linux/arm64 --runtime runtime-arm64 -o out
   kiln build --containerfile Containerfile --build-arg RELEASE=13 -o out
   kiln build oci:edge -o out --boot recovery
@@ -57,65 +51,24 @@ pub(crate) struct BuildArguments {
     /// What the disks start: the system, or recovery, which puts the system onto its disk
     #[arg(long, value_name = "MODE", value_enum, default_value = "system")]
     boot: Boot,
-    /// The system's name [default: IMAGE_ID or ID of the image's os-release, or its reference]
-    #[arg(long)]
-    name: Option<String>,
-    /// The version people see [default: IMAGE_VERSION, VERSION or VERSION_ID of os-release]
-    #[arg(long, value_name = "V")]
-    version: Option<String>,
-    /// The number that alone decides which release is newer [default: when the image was created]
-    #[arg(long, value_name = "N")]
-    sequence: Option<u64>,
-    /// How files are compressed: none, lz4, lz4hc[:LEVEL] or zstd[:LEVEL]
-    #[arg(long, value_name = "CODEC", default_value = "lz4")]
-    compress: Codec,
-    /// A kernel argument, behind Kiln's own; may be given more than once
-    #[arg(long = "karg", value_name = "ARG", allow_hyphen_values = true)]
-    kernel_arguments: Vec<String>,
-    /// Kernel arguments that a machine may switch on with `kiln kargs --enable NAME`
-    #[arg(long = "addon", value_name = "NAME=ARGS")]
-    addons: Vec<Addon>,
-    /// A layout for the disk: sizes, recovery or none, further partitions; see docs/install.md
-    #[arg(long, value_name = "FILE")]
-    layout: Option<PathBuf>,
-    /// Size of a root slot [default: twice the image, at least 2GiB]
+    /// Size of a root slot [default: the layout's, or twice the image, at least 2GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     slot_size: Option<u64>,
-    /// Size of the EFI system partition
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1GiB")]
-    esp_size: u64,
+    /// Size of the EFI system partition [default: the layout's, or 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    esp_size: Option<u64>,
     /// Bytes of a disk sector
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = ["512", "4096"])]
     sector_size: String,
-    /// Drivers in the initramfs
-    #[arg(long, value_name = "SET", value_enum, default_value = "generic")]
-    modules: Modules,
-    /// A further kernel module for the initramfs; may be given more than once
-    #[arg(long = "module", value_name = "NAME")]
-    extra_modules: Vec<String>,
-    /// An image that brings boot stub and loader, for images that have none
-    #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
-    boot_files: Option<Source>,
-    /// A folder with Kiln's own static binaries for the image's architecture
-    #[arg(long, value_name = "DIR")]
-    runtime: Option<PathBuf>,
-    /// Threads for compression and hashing [default: one a processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
-    /// Use only images that one of these public keys signed; may be given more than once
-    #[arg(long, value_name = "KEY", conflicts_with = "file")]
-    verify: Vec<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    users: UserArguments,
+    release: ReleaseArguments,
     #[command(flatten)]
     containerfile: ContainerfileArguments,
     #[command(flatten)]
     registry: RegistryArguments,
-    #[command(flatten)]
-    limits: LimitArguments,
 }
 
 /// A disk to write.
@@ -145,17 +98,6 @@ impl Boot {
     }
 }
 
-/// Drivers in the initramfs.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Modules {
-    /// Virtual machines: virtio, NVMe, AHCI
-    Virtio,
-    /// Common storage of servers, desktops and clouds
-    Generic,
-    /// Every storage driver that the image has
-    Full,
-}
-
 pub(crate) fn run(
     arguments: BuildArguments,
     quiet: bool,
@@ -183,23 +125,7 @@ pub(crate) fn run(
 }
 
 fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
-    let users = arguments.users.users()?;
-    let wanted = Configuration::read(arguments.layout.as_slice())?;
-    if let Some(path) = arguments.layout.as_ref().filter(|_| wanted.layout.is_none()) {
-        return Err(Failure::new(
-            format!("{} is no layout", path.display()),
-            "a layout begins with `format = \"kiln.layout.v1\"`; see docs/install.md",
-        ));
-    }
-    let (layout, layout_text) = (wanted.layout(), wanted.layout.map(|(_, text)| text));
-    let sources: Vec<&Source> = arguments.source.iter().chain(&arguments.boot_files).collect();
-    let mut registry = arguments.registry.options(&sources)?;
-    if !arguments.verify.is_empty() {
-        registry.gate = Some(gate(&arguments.verify, &sources, &registry)?);
-    }
-    let mut reading = ReadOptions { registry, ..ReadOptions::default() };
-    arguments.limits.apply(&mut reading);
-    let containerfile = arguments.containerfile.containerfile(arguments.registry.platform);
+    let containerfile = arguments.containerfile.containerfile(arguments.registry.platform.clone());
     let input = match (arguments.source, containerfile) {
         (Some(source), _) => Input::Source(source),
         (None, Some(containerfile)) => Input::Containerfile(containerfile),
@@ -207,58 +133,17 @@ fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
             return Err(Failure::new("there is nothing to build", "give a SOURCE"));
         }
     };
-    let threads = match arguments.threads {
-        Some(threads) => usize::from(threads),
-        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    };
     Ok(BuildOptions {
-        input,
-        reading,
-        output: arguments.output,
         formats: Formats {
             raw: arguments.format.contains(&Format::Raw),
             qcow2: arguments.format.contains(&Format::Qcow2),
         },
         mode: arguments.boot.mode(),
-        name: arguments.name,
-        version: arguments.version,
-        sequence: arguments.sequence,
-        codec: arguments.compress,
-        kernel_arguments: arguments.kernel_arguments,
-        addons: arguments.addons,
-        slot_size: arguments.slot_size.or(layout.slot),
-        esp_size: layout.esp.unwrap_or(arguments.esp_size),
+        slot_size: arguments.slot_size,
+        esp_size: arguments.esp_size,
         sector_size: if arguments.sector_size == "4096" { 4096 } else { 512 },
-        modules: match arguments.modules {
-            Modules::Virtio => ModuleSet::Virtio,
-            Modules::Generic => ModuleSet::Generic,
-            Modules::Full => ModuleSet::Full,
-        },
-        extra_modules: arguments.extra_modules,
-        layout: layout_text,
-        boot_files: arguments.boot_files,
-        runtime: arguments.runtime,
-        users,
-        threads,
+        ..arguments.release.build_options(input, &arguments.registry, arguments.output)?
     })
-}
-
-/// Lets only images pass that one of the keys signed.
-fn gate(
-    keys: &[PathBuf],
-    sources: &[&Source],
-    registry: &Options,
-) -> Result<Arc<dyn Gate>, Failure> {
-    let is_file = |source: &&&Source| matches!(source, Source::Directory(_) | Source::Tar(_));
-    if let Some(source) = sources.iter().find(is_file) {
-        return Err(Failure::new(
-            format!("{source} cannot be verified: it is no image of a registry"),
-            "build from a registry, where signatures are, or leave --verify out",
-        ));
-    }
-    let keys = keys.iter().map(|path| public_key(path)).collect::<Result<_, _>>()?;
-    let trust = Trust { keys, identities: Vec::new() };
-    Ok(Arc::new(Verifier::new(trust, true, signature_repository()?, registry)))
 }
 
 fn to_json(built: &Built) -> serde_json::Value {

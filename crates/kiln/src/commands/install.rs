@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use kiln_build::recipe::Recipe;
-use kiln_build::{BuildOptions, Progress as _, ReadOptions, format_size};
+use kiln_build::{BuildOptions, Progress as _, format_size};
 use kiln_disk::{BlockDevice as _, layout};
 use kiln_host::install::{
     Configuration, InstallSource, Keep, Media, Offer, Origin, Plan, PlanOptions, Target,
@@ -18,10 +18,9 @@ use kiln_registry::{Platform, Source};
 use serde_json::{Value, json};
 
 use crate::options::confirm::ConfirmArguments;
+use crate::options::fetch::FetchArguments;
 use crate::options::keys::signature_repository;
-use crate::options::limits::LimitArguments;
 use crate::options::machine::MachineArguments;
-use crate::options::registry::RegistryArguments;
 use crate::options::users::UserArguments;
 use crate::progress::Lines;
 use crate::render::{self, Failure};
@@ -79,25 +78,17 @@ pub(crate) struct InstallArguments {
     /// /state/kiln/install, on others /var/tmp/kiln-install]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
-    /// Do not look for signatures, where the policy of this system allows that
-    #[arg(long, visible_alias = "no-cosign")]
-    no_verify: bool,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
-    /// A folder with Kiln's own static binaries, for tests
-    #[arg(long, value_name = "DIR", hide = true)]
-    runtime: Option<PathBuf>,
     #[command(flatten)]
     confirm: ConfirmArguments,
     #[command(flatten)]
-    users: UserArguments,
-    #[command(flatten)]
     machine: MachineArguments,
     #[command(flatten)]
-    registry: RegistryArguments,
+    fetch: FetchArguments,
     #[command(flatten)]
-    limits: LimitArguments,
+    users: UserArguments,
 }
 
 pub(crate) fn run(
@@ -249,32 +240,28 @@ fn build_options(
     source: &InstallSource,
     paths: &Paths,
 ) -> Result<(BuildOptions, Arc<kiln_release::signature::Verifier>), Failure> {
+    let fetch = &arguments.fetch;
     let mut registry = match source {
         InstallSource::Reference(source) if paths.ledger.is_dir() => {
-            arguments.registry.options_of_machine(source, paths)?
+            fetch.registry.options_of_machine(source, paths)?
         }
-        InstallSource::Reference(source) => arguments.registry.options(&[source])?,
-        InstallSource::Live => arguments.registry.options(&[])?,
+        InstallSource::Reference(source) => fetch.registry.options(&[source])?,
+        InstallSource::Live => fetch.registry.options(&[])?,
     };
     let policy = policy::read(paths)?;
     let place = signature_repository()?;
-    let verifier = Arc::new(policy.verifier(arguments.no_verify, place, &registry)?);
-    if arguments.no_verify {
+    let verifier = Arc::new(policy.verifier(fetch.no_verify, place, &registry)?);
+    if fetch.no_verify {
         render::warning(
             "signatures are not looked at (--no-verify): nobody vouches for what comes",
         );
     }
     registry.gate = Some(verifier.clone());
-    let mut reading = ReadOptions { registry, ..ReadOptions::default() };
-    arguments.limits.apply(&mut reading);
     let input = match source {
         InstallSource::Reference(source) => source.clone(),
         InstallSource::Live => Source::Directory("/".into()),
     };
-    let mut options = BuildOptions {
-        runtime: arguments.runtime.clone(),
-        ..BuildOptions::without_media(input, reading, scratch(arguments, paths))
-    };
+    let mut options = fetch.build_options(input, registry, scratch(arguments, paths));
     // The new machine is another one, but whoever can log in here is who installs it.
     if let Ok(text) = std::fs::read(&paths.recipe) {
         Recipe::from_json(&text)?.apply(&mut options)?;

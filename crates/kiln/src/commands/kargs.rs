@@ -11,7 +11,8 @@ use kiln_host::execute::{
 use kiln_host::plan::{ArgumentEdit, ArgumentPlan};
 use serde_json::{Value, json};
 
-use crate::options::machine::{MachineArguments, busy};
+use crate::options::change::ChangeArguments;
+use crate::options::machine::busy;
 use crate::render::{self, Failure};
 
 const EXAMPLES: &str = "\
@@ -38,14 +39,8 @@ pub(crate) struct KernelArgumentArguments {
     /// Also what failed before, and before the running system has proved itself
     #[arg(long)]
     force: bool,
-    /// Restart at once
-    #[arg(long, conflicts_with = "dry_run")]
-    reboot: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    machine: MachineArguments,
+    change: ChangeArguments,
 }
 
 /// Changes in the order in which they were typed, across all four options.
@@ -107,11 +102,11 @@ impl Args for Edits {
 }
 
 pub(crate) fn run(arguments: &KernelArgumentArguments) -> Result<ExitCode, Failure> {
-    let paths = arguments.machine.paths();
+    let paths = arguments.change.machine.paths();
     let edits = &arguments.edits.0;
     if edits.is_empty() {
         let found = show_kernel_arguments(&paths)?;
-        if arguments.json {
+        if arguments.change.json {
             render::json(&to_json(&found))?;
         } else {
             render::data(&to_text(&found))?;
@@ -120,7 +115,7 @@ pub(crate) fn run(arguments: &KernelArgumentArguments) -> Result<ExitCode, Failu
     }
     let options = ArgumentOptions { edits, dry_run: arguments.dry_run, is_forced: arguments.force };
     let (_, plan) = change_kernel_arguments(&paths, options, busy)?;
-    if arguments.json {
+    if arguments.change.json {
         render::json(&change_to_json(plan.as_ref(), arguments.dry_run))?;
     } else {
         render::message(&match &plan {
@@ -134,10 +129,7 @@ pub(crate) fn run(arguments: &KernelArgumentArguments) -> Result<ExitCode, Failu
             }
         });
     }
-    if arguments.reboot && plan.is_some() {
-        arguments.machine.restart()?;
-    }
-    Ok(ExitCode::SUCCESS)
+    if plan.is_some() { arguments.change.finish() } else { Ok(ExitCode::SUCCESS) }
 }
 
 fn change_to_json(plan: Option<&ArgumentPlan>, dry_run: bool) -> Value {

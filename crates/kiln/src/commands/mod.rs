@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Install(arguments) => install::run(*arguments, quiet, verbose),
         Verb::Upgrade(arguments) => upgrade::run(*arguments, quiet, verbose),
-        Verb::Push(arguments) => push::run(&arguments, quiet, verbose),
+        Verb::Push(arguments) => push::run(*arguments, quiet, verbose),
         Verb::Sign(arguments) => sign::run(&arguments),
         Verb::Rollback(arguments) => rollback::run(&arguments),
         Verb::Recovery(arguments) => recovery::run(&arguments),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use kiln_host::{execute, one_shot};
 
+use crate::options::change::ChangeArguments;
 use crate::options::confirm::ConfirmArguments;
 use crate::options::machine::{MachineArguments, busy};
 use crate::render::{self, Failure};
@@ -64,16 +65,10 @@ struct NextArguments {
 #[derive(Debug, Args)]
 #[command(after_help = INSTALL_EXAMPLES)]
 struct InstallArguments {
-    /// Restart when it is done
-    #[arg(long, conflicts_with = "dry_run")]
-    reboot: bool,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     confirm: ConfirmArguments,
     #[command(flatten)]
-    machine: MachineArguments,
+    change: ChangeArguments,
 }
 
 pub(crate) fn run(arguments: &RecoveryArguments) -> Result<ExitCode, Failure> {
@@ -99,7 +94,7 @@ fn next(arguments: &NextArguments) -> Result<ExitCode, Failure> {
 }
 
 fn install(arguments: &InstallArguments) -> Result<ExitCode, Failure> {
-    let paths = arguments.machine.paths();
+    let paths = arguments.change.machine.paths();
     let (plan, release, _) = execute::deploy(&paths, true, busy)?;
     let what = format!("{} ({} {})", release.title, release.name, release.version);
     let mut generation = None;
@@ -109,7 +104,7 @@ fn install(arguments: &InstallArguments) -> Result<ExitCode, Failure> {
         arguments.confirm.ask(&question, "install")?;
         (_, _, generation) = execute::deploy(&paths, false, busy)?;
     }
-    if arguments.json {
+    if arguments.change.json {
         render::json(&serde_json::json!({
             "format": "kiln.recovery.v1",
             "dry_run": arguments.confirm.dry_run,
@@ -124,8 +119,5 @@ fn install(arguments: &InstallArguments) -> Result<ExitCode, Failure> {
             None => format!("{what} would be written into slot {}", plan.target),
         });
     }
-    if arguments.reboot {
-        arguments.machine.restart()?;
-    }
-    Ok(ExitCode::SUCCESS)
+    arguments.change.finish()
 }

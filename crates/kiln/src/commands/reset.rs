@@ -6,8 +6,9 @@ use clap::Args;
 use kiln_host::execute::{self, Forgotten, ResetOptions};
 use kiln_host::plan::{ResetPlan, ResetRequest};
 
+use crate::options::change::ChangeArguments;
 use crate::options::confirm::ConfirmArguments;
-use crate::options::machine::{MachineArguments, busy};
+use crate::options::machine::busy;
 use crate::render::{self, Failure};
 
 const EXAMPLES: &str = "\
@@ -35,20 +36,14 @@ pub(crate) struct ResetArguments {
     /// Take back what was asked for
     #[arg(long, conflicts_with_all = ["keep", "wipe_state", "dry_run", "yes", "reboot"])]
     cancel: bool,
-    /// Restart at once
-    #[arg(long, conflicts_with = "dry_run")]
-    reboot: bool,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     confirm: ConfirmArguments,
     #[command(flatten)]
-    machine: MachineArguments,
+    change: ChangeArguments,
 }
 
 pub(crate) fn run(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
-    let paths = arguments.machine.paths();
+    let paths = arguments.change.machine.paths();
     if arguments.cancel {
         let was_asked = execute::take_back(&paths, busy)?;
         render::message(if was_asked { "the state stays" } else { "no reset was asked for" });
@@ -57,14 +52,14 @@ pub(crate) fn run(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
     let dry_run = arguments.confirm.dry_run;
     let request = ResetRequest { keep: &arguments.keep, wipe_state: arguments.wipe_state };
     let plan = execute::reset(&paths, ResetOptions { request, dry_run: true }, busy)?;
-    if !arguments.json {
+    if !arguments.change.json {
         render::data(&describe(&plan))?;
     }
     if !dry_run {
         arguments.confirm.ask("the next boot forgets all of this", "reset")?;
         execute::reset(&paths, ResetOptions { request, dry_run: false }, busy)?;
     }
-    if arguments.json {
+    if arguments.change.json {
         let kept: Vec<String> = match &plan.plan {
             ResetPlan::Forget(reset) => reset.kept().collect(),
             ResetPlan::Format => Vec::new(),
@@ -79,10 +74,7 @@ pub(crate) fn run(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
     } else if !dry_run {
         render::message("done at the next boot; `kiln reset --cancel` takes it back until then");
     }
-    if arguments.reboot {
-        arguments.machine.restart()?;
-    }
-    Ok(ExitCode::SUCCESS)
+    arguments.change.finish()
 }
 
 /// What goes and what stays, by paths in the state.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use kiln_host::execute;
 
-use crate::options::machine::{MachineArguments, busy};
+use crate::options::change::ChangeArguments;
+use crate::options::machine::busy;
 use crate::render::{self, Failure};
 
 const EXAMPLES: &str = "\
@@ -25,22 +26,17 @@ pub(crate) struct RollbackArguments {
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
-    /// Restart at once
-    #[arg(long, conflicts_with = "dry_run")]
-    reboot: bool,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    machine: MachineArguments,
+    change: ChangeArguments,
 }
 
 pub(crate) fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failure> {
-    let (machine, back) = execute::rollback(&arguments.machine.paths(), arguments.dry_run, busy)?;
+    let (machine, back) =
+        execute::rollback(&arguments.change.machine.paths(), arguments.dry_run, busy)?;
     let to = back.renumbered.unwrap_or(back.to);
     let version =
         machine.ledger.revision(back.to).map(|revision| revision.release.version.as_str());
-    if arguments.json {
+    if arguments.change.json {
         render::json(&serde_json::json!({
             "format": "kiln.rollback.v1",
             "dry_run": arguments.dry_run,
@@ -53,8 +49,5 @@ pub(crate) fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failure> {
         let version = version.map_or_else(String::new, |version| format!(" (version {version})"));
         render::message(&format!("the next boot {verb} generation {to}{version}"));
     }
-    if arguments.reboot {
-        arguments.machine.restart()?;
-    }
-    Ok(ExitCode::SUCCESS)
+    arguments.change.finish()
 }

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use kiln_build::BuildOptions;
 use kiln_build::recipe::Recipe;
-use kiln_build::{BuildOptions, ReadOptions};
 use kiln_host::execute::{self, Action, Outcome, UpgradeOptions, upgrade};
 use kiln_host::ledger::{self, Verification};
 use kiln_host::machine::Paths;
@@ -13,11 +13,10 @@ use kiln_registry::Source;
 use serde_json::{Value, json};
 
 use crate::exit;
+use crate::options::fetch::FetchArguments;
 use crate::options::keys::signature_repository;
-use crate::options::limits::LimitArguments;
 use crate::options::machine::{MachineArguments, busy};
-use crate::options::parse_source;
-use crate::options::registry::RegistryArguments;
+use crate::options::{has_transport, parse_source};
 use crate::progress::Lines;
 use crate::render::{self, Failure};
 
@@ -32,9 +31,6 @@ Examples:
 
 Exit codes: 0 done, or nothing to do; 1 failed or refused, and the running system still starts; 2
 wrong usage; 10 with --check: something is available.";
-
-/// Words before a colon that say how the rest is to be read.
-const TRANSPORTS: [&str; 6] = ["oci", "oci-archive", "docker-archive", "docker", "dir", "tar"];
 
 /// Bring a new release onto this machine
 ///
@@ -71,21 +67,13 @@ pub(crate) struct UpgradeArguments {
     /// Take a release that is older than the running one
     #[arg(long)]
     allow_older: bool,
-    /// Do not look for signatures, where the policy of the running release allows that
-    #[arg(long, visible_alias = "no-cosign")]
-    no_verify: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// A folder with Kiln's own static binaries, for tests
-    #[arg(long, value_name = "DIR", hide = true)]
-    runtime: Option<std::path::PathBuf>,
     #[command(flatten)]
     machine: MachineArguments,
     #[command(flatten)]
-    registry: RegistryArguments,
-    #[command(flatten)]
-    limits: LimitArguments,
+    fetch: FetchArguments,
 }
 
 pub(crate) fn run(
@@ -109,7 +97,7 @@ pub(crate) fn run(
         Permissions { quarantined: arguments.force, older: arguments.allow_older };
     options.into_recovery = arguments.recovery;
     options.follow = arguments.follow.as_ref().map(followed).transpose()?;
-    options.skip_verification = arguments.no_verify;
+    options.skip_verification = arguments.fetch.no_verify;
     options.signatures = signature_repository()?;
     let mut lines = Lines::new(quiet, verbose);
     let outcome = upgrade(&paths, &options, &mut lines, busy)?;
@@ -162,8 +150,7 @@ fn refresh_recovery(arguments: &UpgradeArguments, paths: &Paths) -> Result<ExitC
 
 /// A reference without a transport is one of a registry.
 pub(super) fn parse_reference(text: &str) -> Result<Source, String> {
-    let has_transport = text.split_once(':').is_some_and(|(word, _)| TRANSPORTS.contains(&word));
-    if has_transport { parse_source(text) } else { parse_source(&format!("docker://{text}")) }
+    if has_transport(text) { parse_source(text) } else { parse_source(&format!("docker://{text}")) }
 }
 
 /// A reference as it is remembered, for calls from any folder.
@@ -212,13 +199,9 @@ fn build_options(
     source: &Source,
     paths: &Paths,
 ) -> Result<BuildOptions, Failure> {
-    let registry = arguments.registry.options_of_machine(source, paths)?;
-    let mut reading = ReadOptions { registry, ..ReadOptions::default() };
-    arguments.limits.apply(&mut reading);
-    let mut options = BuildOptions {
-        runtime: arguments.runtime.clone(),
-        ..BuildOptions::without_media(source.clone(), reading, paths.ledger.clone())
-    };
+    let fetch = &arguments.fetch;
+    let registry = fetch.registry.options_of_machine(source, paths)?;
+    let mut options = fetch.build_options(source.clone(), registry, paths.ledger.clone());
     let text = std::fs::read(&paths.recipe).map_err(|error| {
         Failure::system(
             format!("cannot read {}, which says how this system is built", paths.recipe.display()),

@@ -11,7 +11,7 @@ use kiln_registry::Platform;
 #[command(next_help_heading = "Containerfile")]
 pub(crate) struct ContainerfileArguments {
     /// Build the image from this file first, with buildah, podman or docker
-    #[arg(long = "containerfile", value_name = "FILE")]
+    #[arg(long = "containerfile", value_name = "FILE", conflicts_with_all = ["verify", "verify_identity"])]
     pub file: Option<PathBuf>,
     /// The folder that its COPY reads [default: the file's folder]
     #[arg(long, value_name = "DIR", requires = "file", conflicts_with = "source")]

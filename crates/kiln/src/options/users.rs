@@ -27,6 +27,11 @@ pub(crate) struct UserArguments {
 }
 
 impl UserArguments {
+    /// Whether none was asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
     /// The logins with their secrets read.
     pub(crate) fn users(&self) -> Result<Vec<User>, Failure> {
         let (files, users) = (self.password_files.len(), self.users.len());

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests; what fails here fails the test")]
 #![expect(unreachable_pub, reason = "modules of a test program have nobody outside")]
 
+mod addons;
 mod build;
 mod containerfile;
 mod diff;
@@ -14,5 +15,6 @@ mod fixture;
 mod install;
 mod life;
 mod machine;
+mod push;
 mod signatures;
 mod verbs;
