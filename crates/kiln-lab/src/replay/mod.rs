@@ -22,7 +22,9 @@ pub mod operation;
 pub mod overlay;
 mod request;
 pub mod states;
+pub mod steps;
 mod subsets;
+pub mod trace;
 
 pub use log::{Log, Position};
 pub use operation::Operation;

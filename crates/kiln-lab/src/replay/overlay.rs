@@ -251,6 +251,21 @@ impl Overlay {
         Ok(())
     }
 
+    /// Writes what differs from the base into a copy of it.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn change_copy(&self, copy: &Path) -> Result<(), Error> {
+        let failed = file_error("write", copy);
+        let file = File::options().write(true).open(copy).map_err(&failed)?;
+        let zeros = [0; BLOCK as usize];
+        for (number, block) in self.changed(0..self.base.length.div_ceil(BLOCK)) {
+            let bytes = block.bytes.as_deref().unwrap_or(&zeros);
+            file.write_all_at(bytes, number * BLOCK).map_err(&failed)?;
+        }
+        Ok(())
+    }
+
     /// The end of a range that is inside the disk.
     fn check(&self, offset: u64, length: u64) -> io::Result<u64> {
         let end = offset.checked_add(length).filter(|end| *end <= self.base.length);

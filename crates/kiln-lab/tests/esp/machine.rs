@@ -1,45 +1,57 @@
-//! A disk of one ESP and two slots, and what the loader would start of it.
+//! A machine of files: one disk with a table, an ESP, two slots, recovery and state, and what stands for
+//! the rest of the system, so that Kiln's executors work on it as they are.
 //!
-//! There is no table: what is asked here is the order of writes to the ESP and the slots, and
-//! thousands of disks have to be looked at. Small slots are proved wholly, by their hash tree.
+//! The disk is one file for the replay and a file for each partition for the executors, which open
+//! them by their paths. There is no file system on the state partition: the state is a folder.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_boot::entry::{EntryName, FOLDER, Listed, sort};
-use kiln_boot::uki;
-use kiln_disk::BlockDevice as _;
-use kiln_disk::fat::{Fat, FatFile, format_filesystem};
+use kiln_boot::os_release::{Mode, boot_file_text};
+use kiln_boot::uki::{UkiSections, assemble};
+use kiln_disk::fat::{FatFile, format_filesystem};
+use kiln_disk::layout::{self, Role};
+use kiln_disk::{FileDevice, Gpt, Guid, PartitionEntry, apply, gpt};
+use kiln_host::ledger::{Event, Ledger, Revision, Slot, State, Verification};
+use kiln_host::machine::Paths;
 use kiln_lab::efi;
 use kiln_lab::replay::{Base, Overlay};
+use kiln_release::{FORMAT, Release as Facts};
 use kiln_verity::RootArgument;
 
-/// The shortest ESP that is FAT32, in bytes.
-pub const ESP: Range<u64> = 0..34 << 20;
-/// Bytes of a slot.
-pub const SLOT: u64 = 32 << 10;
+pub const MIB: u64 = 1 << 20;
 /// Length of the disk in bytes.
-const DISK: u64 = ESP.end + 2 * SLOT;
+pub const DISK: u64 = 64 * MIB;
+/// The shortest ESP that is FAT32, in bytes.
+pub const ESP: Range<u64> = MIB..35 * MIB;
+/// Slot A, slot B and recovery.
+pub const SLOTS: [Range<u64>; 3] = [35 * MIB..36 * MIB, 36 * MIB..37 * MIB, 37 * MIB..38 * MIB];
+const STATE: Range<u64> = 38 * MIB..60 * MIB;
 /// Blocks of data in a root.
 const BLOCKS: u64 = 4;
-/// Largest file that is read, in bytes.
-const MAXIMUM_FILE: u32 = 1 << 20;
 
-/// Place of a slot on the disk.
-pub fn slot(number: usize) -> Range<u64> {
-    let start = ESP.end + number as u64 * SLOT;
-    start..start + SLOT
+/// Partitions by role and place.
+fn partitions() -> [(Role, Range<u64>); 5] {
+    let [a, b, recovery] = SLOTS;
+    [
+        (layout::ESP, ESP),
+        (layout::ROOT_A, a),
+        (layout::ROOT_B, b),
+        (layout::RECOVERY, recovery),
+        (layout::STATE, STATE),
+    ]
 }
 
-/// One release: a root with its hash tree, and the boot file that wants it.
+/// One release: a root with its hash tree, its facts, and the boot file that wants it.
 #[derive(Clone)]
 pub struct Release {
+    pub argument: RootArgument,
     pub root: Vec<u8>,
     pub boot_file: Vec<u8>,
+    pub facts: Facts,
 }
 
 impl Release {
@@ -48,97 +60,192 @@ impl Release {
         let data: Vec<u8> = (0..BLOCKS * 4096).map(|at| (at % 251) as u8 ^ number).collect();
         let tree = kiln_verity::build(&data[..], BLOCKS, &salt, 1).unwrap();
         let argument = RootArgument { root: tree.root, data_blocks: BLOCKS, salt };
-        let line = format!("kiln.root={argument} kiln.mode=system");
-        let kernel = vec![number; 2000 + 700 * usize::from(number)];
-        let boot_file = efi::image(&[
-            (".text", b"\xeb\xfe"),
-            (".osrel", b"ID=kiln\nPRETTY_NAME=\"Edge\"\n"),
-            (".cmdline", line.as_bytes()),
-            (".linux", &kernel),
-        ]);
-        Self { root: [data, tree.bytes].concat(), boot_file }
+        let root = [data, tree.bytes].concat();
+        let boot_file = boot_file(&argument, number);
+        let facts = serde_json::json!({
+            "format": FORMAT, "name": "edge", "version": number.to_string(), "title": "Edge",
+            "sequence": number, "architecture": architecture(), "kernel": "6.12", "profile": 1,
+            "tree_digest": "0".repeat(64),
+            "root": {
+                "length": root.len(), "hash": argument.root.to_string(),
+                "data_blocks": BLOCKS, "salt": kiln_verity::encode_hex(&salt),
+            },
+            "boot_files": [], "source": { "kind": "oci" }, "packages": [],
+            "minimum_agent": "0.1.0",
+        });
+        let facts = Facts::from_json(facts.to_string().as_bytes()).unwrap();
+        Self { argument, root, boot_file, facts }
     }
 }
 
-/// Makes the disk: files on the ESP, and what the slots hold.
-pub fn disk(path: &Path, files: &[(String, Vec<u8>)], slots: [&[u8]; 2]) -> Overlay {
-    let file = File::create(path).unwrap();
-    file.set_len(DISK).unwrap();
-    let files: Vec<FatFile<'_>> =
-        files.iter().map(|(path, bytes)| FatFile { path, bytes }).collect();
-    for (offset, bytes) in format_filesystem(ESP.end, 512, 7, b"KILN-ESP   ", &files).unwrap() {
-        file.write_all_at(&bytes, offset).unwrap();
-    }
-    for (number, bytes) in slots.into_iter().enumerate() {
-        file.write_all_at(bytes, slot(number).start).unwrap();
-    }
-    Overlay::new(Arc::new(Base::open(path, DISK, 512).unwrap()))
+pub fn architecture() -> String {
+    kiln_registry::Platform::host().architecture
 }
 
-/// What starts by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// Name of the boot file.
-    pub file: String,
-    /// Digest of the root that it wants and finds.
-    pub root: String,
+/// A boot file of the system mode, of another length for each number.
+pub fn boot_file(argument: &RootArgument, number: u8) -> Vec<u8> {
+    let mut kernel = efi::program(Some("6.12"));
+    kernel.resize(kernel.len() + 2000 + 700 * usize::from(number), number);
+    let os_release = boot_file_text("Edge", Mode::System);
+    let command_line = format!("kiln.root={argument} kiln.mode=system");
+    let sections = UkiSections {
+        os_release: os_release.as_bytes(),
+        command_line: command_line.as_bytes(),
+        kernel_release: b"6.12",
+        initrd: b"i",
+        linux: &kernel,
+    };
+    assemble(&efi::program(None), &sections).unwrap()
 }
 
-/// All that the loader lists, in its order; each entry must start, or why it would not.
-pub fn menu(disk: &Overlay) -> Result<Vec<Start>, String> {
-    let told = |error: kiln_disk::Error| error.to_string();
-    let fat = Fat::open(disk, 0, ESP.end).map_err(told)?;
-    let mut files = BTreeMap::new();
-    for entry in fat.list().map_err(told)? {
-        let name = entry.path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
-        let Some(name) = name.filter(|name| name.to_ascii_lowercase().ends_with(".efi")) else {
-            continue;
-        };
-        let bytes = fat.read(&entry.path, MAXIMUM_FILE).map_err(told)?;
-        files.insert(name.to_owned(), bytes);
+/// A revision of the ledger.
+pub fn revision(generation: u32, slot: Slot, facts: &Facts, state: State) -> Revision {
+    Revision {
+        generation,
+        slot,
+        release: facts.clone(),
+        reference: None,
+        digest: None,
+        verification: Verification::Unverified,
+        arguments: None,
+        events: vec![Event { time: 1, state, failure: None }],
     }
-    let mut listed = Vec::new();
-    for (name, bytes) in &files {
-        let found = uki::parse(bytes).map_err(|error| format!("{name}: {error}"))?;
-        let text = found.section(".osrel").unwrap_or_default();
-        listed.extend(Listed::read(name, &String::from_utf8_lossy(text)));
-    }
-    sort(&mut listed);
-    listed.into_iter().map(|entry| start(disk, entry.file, &files)).collect()
 }
 
-fn start(disk: &Overlay, file: String, files: &BTreeMap<String, Vec<u8>>) -> Result<Start, String> {
-    let broken = |reason: &str| format!("{file}: {reason}");
-    let parsed = uki::parse(&files[&file]).map_err(|error| broken(&error.to_string()))?;
-    let line = String::from_utf8_lossy(parsed.section(".cmdline").unwrap_or_default());
-    let argument: RootArgument = line
-        .split(' ')
-        .find_map(|word| word.strip_prefix("kiln.root=")?.parse().ok())
-        .ok_or_else(|| broken("it names no root"))?;
-    let whole = (0..2).any(|number| holds(disk, number, &argument));
-    // The kernel is the last section: it says whether all of the file is there.
-    let kernel = parsed.section(".linux").unwrap_or_default();
-    if kernel.is_empty() || kernel.iter().any(|byte| *byte != kernel[0]) {
-        return Err(broken("its kernel is not whole"));
-    }
-    if !whole {
-        return Err(broken("no slot holds its root"));
-    }
-    Ok(Start { root: argument.root.to_string(), file })
+/// What runs, as the first process writes it down.
+pub struct Running {
+    /// Path of its boot file.
+    pub entry: String,
+    pub root: RootArgument,
+    pub slot: Slot,
 }
 
-/// Whether a slot holds a root, to the last byte.
-fn holds(disk: &Overlay, number: usize, argument: &RootArgument) -> bool {
-    let mut bytes = vec![0; usize::try_from(argument.image_length().min(SLOT)).unwrap()];
-    disk.read_at(slot(number).start, &mut bytes).unwrap();
-    let (data, tree) = bytes.split_at(usize::try_from(argument.hash_offset()).unwrap());
-    let built = kiln_verity::build(data, argument.data_blocks, &argument.salt, 1).unwrap();
-    built.root == argument.root && built.bytes == tree
+impl Running {
+    fn facts(&self) -> String {
+        let Self { entry, root, slot } = self;
+        let is_recovery = entry.contains("recovery");
+        format!(
+            "root={}\nmode={}\ndisk=/dev/vda\npartition={}\nstate=disk\nentry={entry}\ncounted={}\n",
+            root.root,
+            if is_recovery { "recovery" } else { "system" },
+            slot.role().name,
+            if entry.contains('+') { "yes" } else { "no" },
+        )
+    }
 }
 
-/// What is left after the loader has started an entry, by the name it gives it.
-pub fn counted(file: &str) -> Option<String> {
-    let name: EntryName = file.parse().ok()?;
-    name.counter?;
-    Some(name.started().to_string())
+/// A machine before anything happens to it.
+pub struct Before {
+    /// Files on the ESP.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Roots in slot A, slot B and recovery.
+    pub slots: [Vec<u8>; 3],
+    pub ledger: Ledger,
+    pub running: Running,
+    /// Addons of the running release.
+    pub addons: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Before {
+    /// Makes its disk as one file.
+    pub fn disk(&self, path: &Path, number: u8) -> Overlay {
+        let file = File::options().create_new(true).read(true).write(true).open(path).unwrap();
+        file.set_len(DISK).unwrap();
+        let mut table = Gpt::empty(512, DISK, Guid([number; 16])).unwrap();
+        for (role, place) in partitions() {
+            let entry = PartitionEntry {
+                type_guid: role.type_guid,
+                guid: Guid([number ^ role.number as u8; 16]),
+                first_lba: place.start / 512,
+                last_lba: place.end / 512 - 1,
+                attributes: 0,
+                name: role.name.into(),
+            };
+            table.partitions.insert(role.number, entry);
+        }
+        let files: Vec<FatFile<'_>> =
+            self.files.iter().map(|(path, bytes)| FatFile { path, bytes }).collect();
+        let length = ESP.end - ESP.start;
+        for (offset, bytes) in format_filesystem(length, 512, 7, b"KILN-ESP   ", &files).unwrap() {
+            file.write_all_at(&bytes, ESP.start + offset).unwrap();
+        }
+        for (bytes, place) in self.slots.iter().zip(SLOTS) {
+            file.write_all_at(bytes, place.start).unwrap();
+        }
+        let mut device = FileDevice::new(file, 512).unwrap();
+        apply(&mut device, &gpt::create(&table).unwrap()).unwrap();
+        Overlay::new(Arc::new(Base::open(path, DISK, 512).unwrap()))
+    }
+}
+
+/// A machine's folder.
+pub struct Machine {
+    folder: PathBuf,
+    pub paths: Paths,
+}
+
+impl Machine {
+    /// One that is there.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), paths: Paths::below(folder) }
+    }
+
+    /// Makes it around a disk.
+    pub fn around(folder: &Path, disk: &Overlay, ledger: &[u8], running: &Running) -> Self {
+        let machine = Self::at(folder);
+        for below in ["dev", "run/kiln", "state/kiln", "state/var/lib"] {
+            fs::create_dir_all(folder.join(below)).unwrap();
+        }
+        disk.materialise(0..DISK, &folder.join("dev/vda")).unwrap();
+        for (role, place) in partitions() {
+            let node = format!("vda{}", role.number);
+            disk.materialise(place, &folder.join("dev").join(&node)).unwrap();
+            let node = folder.join("sys/class/block/vda").join(node);
+            fs::create_dir_all(&node).unwrap();
+            fs::write(node.join("partition"), format!("{}\n", role.number)).unwrap();
+        }
+        fs::write(machine.paths.ledger.join("ledger.json"), ledger).unwrap();
+        machine.starts(running);
+        machine
+    }
+
+    /// Lets something run.
+    pub fn starts(&self, running: &Running) {
+        fs::write(&self.paths.facts, running.facts()).unwrap();
+        let _ = fs::remove_file(&self.paths.blessed);
+    }
+
+    pub fn bring_addons(&self, addons: &[(&str, Vec<u8>)]) {
+        fs::create_dir_all(&self.paths.addons).unwrap();
+        for (name, bytes) in addons {
+            fs::write(self.paths.addons.join(format!("{name}.addon.efi")), bytes).unwrap();
+        }
+    }
+
+    pub fn esp(&self) -> PathBuf {
+        self.folder.join("dev/vda2")
+    }
+
+    /// The file whose emptying ends a step in the record.
+    pub fn mark(&self) -> PathBuf {
+        self.folder.join("run/mark")
+    }
+
+    /// Ends a step.
+    pub fn next_step(&self) {
+        File::create(self.mark()).unwrap();
+    }
+
+    /// Where on the disk the file of a node begins; `None` for anything else.
+    pub fn start_of(&self, path: &Path) -> Option<u64> {
+        let node = path.strip_prefix(self.folder.join("dev")).ok()?.to_str()?;
+        if node == "vda" {
+            return Some(0);
+        }
+        let number: u32 = node.strip_prefix("vda")?.parse().ok()?;
+        partitions()
+            .into_iter()
+            .find(|(role, _)| role.number == number)
+            .map(|(_, place)| place.start)
+    }
 }
