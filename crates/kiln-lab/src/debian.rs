@@ -83,6 +83,42 @@ const HOOKS: &[&str] = &[
     r#"yes kiln-lab-canary | head -c 65536 > "$1"/usr/share/kiln-lab-canary"#,
 ];
 
+/// Which packages of the archive a system gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// The newest, with all updates: what machines should run.
+    Current,
+    /// Those of the last point release: what machines run that were never updated.
+    Released,
+    /// The newest, but the kernel of the last point release.
+    CurrentButKernel,
+}
+
+impl Age {
+    /// Shell lines that choose the packages before apt looks for any; mmdebstrap has already written
+    /// down the suites that it knows. The tree's folder is `$1`.
+    fn setup_hooks(self) -> &'static [&'static str] {
+        match self {
+            Self::Current => &[],
+            Self::Released => {
+                &[r#"sed -i -e '/-updates /d' -e '/-security /d' "$1"/etc/apt/sources.list"#]
+            }
+            Self::CurrentButKernel => &[concat!(
+                r#"printf 'Package: linux-*\nPin: release n=trixie\nPin-Priority: 1001\n' "#,
+                r#"> "$1"/etc/apt/preferences.d/kernel"#
+            )],
+        }
+    }
+
+    /// Shell lines that remove again what those left.
+    fn hooks(self) -> &'static [&'static str] {
+        match self {
+            Self::CurrentButKernel => &[r#"rm "$1"/etc/apt/preferences.d/kernel"#],
+            Self::Current | Self::Released => &[],
+        }
+    }
+}
+
 /// A bootstrapped Debian in the cache.
 #[derive(Debug)]
 pub struct Debian {
@@ -95,12 +131,13 @@ impl Debian {
     /// # Errors
     /// When mmdebstrap is missing or fails, or the cache cannot be used.
     pub fn get(cache: &Cache) -> Result<Self, Error> {
-        let mirror = env::var(MIRROR_VARIABLE).unwrap_or_default();
-        let arguments = arguments();
-        let mut inputs: Vec<&[u8]> = vec![SUITE.as_bytes(), EPOCH.as_bytes(), mirror.as_bytes()];
-        inputs.extend(arguments.iter().map(|argument| argument.as_bytes()));
-        let entry =
-            cache.get("debian", &inputs, |folder| bootstrap(folder, &arguments, &mirror))?;
+        let recipe = recipe(Age::Current);
+        let inputs: Vec<&[u8]> = recipe.iter().map(|input| input.as_bytes()).collect();
+        let entry = cache.get("debian", &inputs, |folder| {
+            let tree = folder.join("rootfs.tar");
+            bootstrap(Age::Current, &tree)?;
+            oci::write_archive(&tree, "amd64", None, &folder.join("image.tar"))
+        })?;
         cache.prune("debian", &entry)?;
         Ok(Self { entry })
     }
@@ -118,7 +155,33 @@ impl Debian {
     }
 }
 
-fn arguments() -> Vec<String> {
+/// All that a bootstrapped system depends on but the archive, as the key of a cache.
+#[must_use]
+pub fn recipe(age: Age) -> Vec<String> {
+    let mirror = env::var(MIRROR_VARIABLE).unwrap_or_default();
+    [vec![SUITE.to_owned(), EPOCH.to_owned(), mirror], arguments(age)].concat()
+}
+
+/// Bootstraps a system into a tar file.
+///
+/// # Errors
+/// When mmdebstrap is missing or fails.
+pub fn bootstrap(age: Age, tree: &Path) -> Result<(), Error> {
+    let mirror = env::var(MIRROR_VARIABLE).unwrap_or_default();
+    Oracle::new("mmdebstrap")
+        .arguments(arguments(age))
+        .argument(SUITE)
+        .argument(tree)
+        .arguments((!mirror.is_empty()).then_some(mirror))
+        .environment("SOURCE_DATE_EPOCH", EPOCH)
+        .environment("DEBIAN_FRONTEND", "noninteractive")
+        // Kiln makes the initramfs; Debian's hook leaves its own out when told so.
+        .environment("INITRD", "No")
+        .run()
+        .map(drop)
+}
+
+fn arguments(age: Age) -> Vec<String> {
     let mut arguments = vec![
         "--variant=minbase".to_owned(),
         "--architectures=amd64".into(),
@@ -126,23 +189,10 @@ fn arguments() -> Vec<String> {
         format!("--include={}", PACKAGES.join(",")),
     ];
     arguments.extend(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
-    arguments.extend(HOOKS.iter().map(|hook| format!("--customize-hook={hook}")));
+    arguments.extend(age.setup_hooks().iter().map(|hook| format!("--setup-hook={hook}")));
+    let hooks = HOOKS.iter().chain(age.hooks());
+    arguments.extend(hooks.map(|hook| format!("--customize-hook={hook}")));
     arguments
-}
-
-fn bootstrap(folder: &Path, arguments: &[String], mirror: &str) -> Result<(), Error> {
-    let tree = folder.join("rootfs.tar");
-    Oracle::new("mmdebstrap")
-        .arguments(arguments)
-        .argument(SUITE)
-        .argument(&tree)
-        .arguments((!mirror.is_empty()).then_some(mirror))
-        .environment("SOURCE_DATE_EPOCH", EPOCH)
-        .environment("DEBIAN_FRONTEND", "noninteractive")
-        // Kiln makes the initramfs; Debian's hook leaves its own out when told so.
-        .environment("INITRD", "No")
-        .run()?;
-    oci::write_archive(&tree, "amd64", &folder.join("image.tar"))
 }
 
 #[cfg(test)]
@@ -155,6 +205,18 @@ mod tests {
         assert!(HOOKS.iter().any(|hook| hook.contains(&format!("yes {name} "))));
         assert!(HOOKS.iter().any(|hook| hook.contains(CANARY)));
         assert!(HOOKS.iter().any(|hook| hook.contains(&format!("'{USER} ALL="))));
+    }
+
+    #[test]
+    fn the_current_system_is_the_archives_choice() {
+        let current = arguments(Age::Current);
+        assert!(!current.iter().any(|argument| argument.starts_with("--setup-hook")));
+        for age in [Age::Released, Age::CurrentButKernel] {
+            let other = arguments(age);
+            assert!(current.iter().all(|argument| other.contains(argument)), "{age:?}");
+            assert!(other.iter().any(|argument| argument.starts_with("--setup-hook")), "{age:?}");
+        }
+        assert!(Age::CurrentButKernel.setup_hooks()[0].contains(&format!("n={SUITE}")));
     }
 
     #[test]

@@ -91,6 +91,14 @@ pub enum Error {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// The product does not keep a promise.
+    #[error("it does not hold that {claim}; found: {found}")]
+    Broken {
+        /// What should hold.
+        claim: String,
+        /// What was found in its place.
+        found: String,
+    },
     /// An environment variable that the tests need is not set.
     #[error("{variable} is not set")]
     Unset {

@@ -26,6 +26,11 @@ pub const UPGRADE: Duration = Duration::from_secs(150);
 /// From the login prompt to the end of the health checks.
 pub const JUDGEMENT: Duration = Duration::from_secs(60);
 
+/// Keeps recovery from being filled, in this boot and in those that share its `/etc`: in those it would
+/// begin before anybody could log in.
+const LEAVE_RECOVERY: &str = "test -L /etc/systemd/system/kiln-settle.service || \
+                              sudo -n systemctl mask --quiet --now kiln-settle.service";
+
 /// Recovery's boot file.
 const RECOVERY: &str = "kiln-recovery.efi";
 
@@ -170,9 +175,13 @@ impl<'w> Life<'w> {
     /// When it is not in time; the units' journal is in the error.
     pub fn settle(&mut self) -> Result<(), Error> {
         self.login()?;
-        let wait = "for n in $(seq 100); do test -e /run/kiln/blessed && exit 0; sleep 1; done; \
-                    systemctl list-jobs; sudo -n journalctl -b --no-pager -u 'kiln*'; exit 1";
-        let output = self.machine()?.run_for(&format!("( {wait} )"), JUDGEMENT)?;
+        self.say("logged in");
+        let wait = format!(
+            "( for n in $(seq 400); do test -e /run/kiln/blessed && {{ {} ; exit; }}; sleep 0.5; done; \
+             systemctl list-jobs; sudo -n journalctl -b --no-pager -u 'kiln*'; exit 1 )",
+            if self.fills_recovery { "true" } else { LEAVE_RECOVERY }
+        );
+        let output = self.machine()?.run_for(&wait, JUDGEMENT)?;
         if output.status != 0 {
             return Err(Error::Guest {
                 machine: self.name.clone(),
@@ -180,9 +189,6 @@ impl<'w> Life<'w> {
                 status: output.status,
                 text: output.text,
             });
-        }
-        if !self.fills_recovery {
-            self.succeed("sudo -n systemctl mask --quiet --runtime --now kiln-settle.service")?;
         }
         self.say("up and blessed");
         Ok(())

@@ -20,23 +20,32 @@ pub const TAG: &str = "latest";
 const BUFFER: usize = 1 << 20;
 
 /// Writes `archive` with `layer` (a tar file) as the only layer of an image for this architecture
-/// in the container world's name, for instance `amd64`.
+/// in the container world's name, for instance `amd64`, and the time at which it says that it was
+/// `created` (RFC 3339), if any.
 ///
 /// # Errors
 /// When the layer cannot be read or the archive not be written.
-pub fn write_archive(layer: &Path, architecture: &str, archive: &Path) -> Result<(), Error> {
+pub fn write_archive(
+    layer: &Path,
+    architecture: &str,
+    created: Option<&str>,
+    archive: &Path,
+) -> Result<(), Error> {
     let reading = file_error("read", layer);
     let writing = file_error("write", archive);
     let mut source = File::open(layer).map_err(&reading)?;
     let length = source.metadata().map_err(&reading)?.len();
     let layer_digest = digest(&mut source).map_err(&reading)?;
 
-    let configuration = json!({
+    let mut configuration = json!({
         "architecture": architecture,
         "os": "linux",
         "config": {},
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_digest}")] },
     });
+    if let Some(created) = created {
+        configuration["created"] = created.into();
+    }
     let configuration = Blob::of(&configuration);
     let manifest = Blob::of(&json!({
         "schemaVersion": 2,
@@ -131,7 +140,7 @@ mod tests {
         append(&mut tree, "etc/os-release", 5, &b"ID=x\n"[..]).unwrap();
         tree.into_inner().unwrap();
         let archive = folder.path().join("image.tar");
-        write_archive(&layer, "amd64", &archive).unwrap();
+        write_archive(&layer, "amd64", Some("2026-01-01T00:00:00Z"), &archive).unwrap();
 
         let mut files = std::collections::BTreeMap::new();
         for entry in tar::Archive::new(File::open(&archive).unwrap()).entries().unwrap() {
@@ -150,7 +159,8 @@ mod tests {
         };
         let index = document(&files["index.json"]);
         let manifest = document(&blob(&index["manifests"][0]["digest"]));
-        blob(&manifest["config"]["digest"]);
+        let configuration = document(&blob(&manifest["config"]["digest"]));
+        assert_eq!(configuration["created"], "2026-01-01T00:00:00Z");
         assert_eq!(blob(&manifest["layers"][0]["digest"]), std::fs::read(&layer).unwrap());
     }
 }

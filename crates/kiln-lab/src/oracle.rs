@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("aarch64-linux-gnu-objcopy", "binutils-aarch64-linux-gnu"),
     ("cosign", "cosign"),
     ("cpio", "cpio"),
+    ("curl", "curl"),
     ("debugfs", "e2fsprogs"),
     ("dump.erofs", "erofs-utils"),
     ("e2fsck", "e2fsprogs"),
@@ -35,6 +36,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "skopeo"),
     ("ssh", "openssh-client"),
     ("sshpass", "sshpass"),
+    ("time", "time"),
+    ("strace", "strace"),
     ("veritysetup", "cryptsetup-bin"),
     ("zstd", "zstd"),
 ];

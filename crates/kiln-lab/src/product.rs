@@ -24,6 +24,17 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// Name of the built system, and so of its files.
 const NAME: &str = "lab";
 
+/// Arguments of every system that tests boot, and of all that it upgrades to. systemd gives up on a
+/// console's device after 90 seconds and on a service's start after as many (`man systemd-system.conf`):
+/// an emulator that shares its processor takes longer, and then there is no login at all or a failed
+/// unit. Ten minutes are beyond all patience of the tests.
+const PATIENT: [&str; 4] = [
+    "--karg",
+    "systemd.default_device_timeout_sec=600",
+    "--karg",
+    "systemd.default_timeout_start_sec=600",
+];
+
 /// Size of the disk that tests boot from, in bytes: room for two slots, recovery and state.
 pub const DISK_BYTES: u64 = 12 << 30;
 
@@ -71,7 +82,7 @@ impl Product {
         let image = debian.image();
         let binary = fs::read(&self.binary).map_err(file_error("read", &self.binary))?;
         let image_name = image.to_string_lossy().into_owned();
-        let options_text = options.join("\n");
+        let options_text = [&PATIENT[..], options].concat().join("\n");
         let inputs: [&[u8]; 4] =
             [&binary, image_name.as_bytes(), options_text.as_bytes(), PASSWORD.as_bytes()];
         // One kind for each set of options: pruning then drops the results of older binaries only.
@@ -87,6 +98,7 @@ impl Product {
                 .arguments(["-o".as_ref(), folder.as_os_str()])
                 .arguments(["--name", NAME, "--user", debian::USER])
                 .arguments(["--password-file".as_ref(), password.as_os_str()])
+                .arguments(PATIENT)
                 .arguments(options)
                 .run()
                 .map(drop)

@@ -23,7 +23,7 @@ const REPOSITORY: &str = "edge";
 pub const MARKER: &str = "/usr/share/kiln-lab-release";
 
 /// Folder of vendor units in a layer.
-pub const UNITS: &str = "usr/lib/systemd/system";
+const UNITS: &str = "usr/lib/systemd/system";
 
 /// Something in a release's layer.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,9 @@ pub enum Piece<'a> {
     Program(&'a str, &'a str),
     /// A symbolic link: path without the leading slash, target.
     Link(&'a str, &'a str),
+    /// A vendor unit of systemd that is enabled: its name, the folder of links that enables it, such as
+    /// `basic.target.wants`, content.
+    Unit(&'a str, &'a str, &'a str),
 }
 
 /// Releases in a registry on this computer.
@@ -145,26 +148,44 @@ fn write_layer(path: &Path, tag: &str, pieces: &[Piece<'_>]) -> std::io::Result<
     ];
     let mut out = tar::Builder::new(File::create(path)?);
     for piece in common.iter().chain(pieces) {
-        let mut header = tar::Header::new_gnu();
-        header.set_mtime(1_750_000_000);
-        header.set_uid(0);
-        header.set_gid(0);
         match *piece {
-            Piece::File(path, text) | Piece::Program(path, text) => {
-                let is_program = matches!(piece, Piece::Program(..));
-                header.set_mode(if is_program { 0o755 } else { 0o644 });
-                header.set_size(text.len() as u64);
-                out.append_data(&mut header, path, text.as_bytes())?;
-            }
-            Piece::Link(path, target) => {
-                header.set_entry_type(tar::EntryType::Symlink);
-                header.set_mode(0o777);
-                header.set_size(0);
-                out.append_link(&mut header, path, target)?;
+            Piece::File(path, text) => append_file(&mut out, path, text, 0o644)?,
+            Piece::Program(path, text) => append_file(&mut out, path, text, 0o755)?,
+            Piece::Link(path, target) => append_link(&mut out, path, target)?,
+            Piece::Unit(name, folder, text) => {
+                append_file(&mut out, &format!("{UNITS}/{name}"), text, 0o644)?;
+                append_link(&mut out, &format!("{UNITS}/{folder}/{name}"), &format!("../{name}"))?;
             }
         }
     }
     out.into_inner()?.flush()
+}
+
+fn append_file(
+    out: &mut tar::Builder<File>,
+    path: &str,
+    text: &str,
+    mode: u32,
+) -> std::io::Result<()> {
+    let mut header = header(mode);
+    header.set_size(text.len() as u64);
+    out.append_data(&mut header, path, text.as_bytes())
+}
+
+fn append_link(out: &mut tar::Builder<File>, path: &str, target: &str) -> std::io::Result<()> {
+    let mut header = header(0o777);
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    out.append_link(&mut header, path, target)
+}
+
+fn header(mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_mtime(1_750_000_000);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mode(mode);
+    header
 }
 
 #[cfg(test)]
@@ -177,20 +198,28 @@ mod tests {
     fn a_release_is_what_its_manifest_says() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("layer.tar");
-        let pieces =
-            [Piece::Program("usr/lib/x", "#!/bin/sh\n"), Piece::Link("etc/y", "/dev/null")];
+        let pieces = [
+            Piece::Program("usr/lib/x", "#!/bin/sh\n"),
+            Piece::Link("etc/y", "/dev/null"),
+            Piece::Unit("z.service", "basic.target.wants", "[Unit]\n"),
+        ];
         write_layer(&path, "14", &pieces).unwrap();
         let mut seen = Vec::new();
         for entry in tar::Archive::new(File::open(&path).unwrap()).entries().unwrap() {
             let entry = entry.unwrap();
-            let name = entry.path().unwrap().display().to_string();
+            let mut name = entry.path().unwrap().display().to_string();
+            if let Some(target) = entry.link_name().unwrap() {
+                name = format!("{name} -> {}", target.display());
+            }
             seen.push((name, entry.header().mode().unwrap()));
         }
         let expected = [
             ("usr/lib/os-release", 0o644),
             ("usr/share/kiln-lab-release", 0o644),
             ("usr/lib/x", 0o755),
-            ("etc/y", 0o777),
+            ("etc/y -> /dev/null", 0o777),
+            ("usr/lib/systemd/system/z.service", 0o644),
+            ("usr/lib/systemd/system/basic.target.wants/z.service -> ../z.service", 0o777),
         ];
         assert_eq!(seen, expected.map(|(name, mode)| (name.to_owned(), mode)));
 

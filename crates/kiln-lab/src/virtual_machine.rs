@@ -5,8 +5,9 @@
 //! answer. Everything shown is kept in a transcript beside the test's disk.
 //!
 //! Times given to the waiting functions are what an idle computer with two processors needs; the
-//! machine waits [`SLACK`] times as long, because test computers are rarely idle. A machine that
-//! ends, or a kernel that panics, ends the waiting at once.
+//! machine waits [`SLACK`] times as long, because test computers are rarely idle, and does not count
+//! the time in which the emulator had no processor. A machine that ends, or a kernel that panics, ends
+//! the waiting at once.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -20,10 +21,15 @@ use kiln_qemu::{Architecture, Console, Host, Machine, RunningMachine};
 
 use crate::error::{Error, file_error};
 use crate::screen::Screen;
+use crate::starvation::Starvation;
 use crate::{WorkDirectory, ledger};
 
 /// Factor between the time that something takes and the time that is waited for it.
 pub const SLACK: u32 = 4;
+
+/// How often the time without a processor may be added again, in times of the waiting itself: on a
+/// computer that is busier than this nothing can be tested.
+const STARVATION: u32 = 3;
 
 /// From power on to the login prompt on an idle computer, first boot, translated instructions.
 pub const BOOT: Duration = Duration::from_secs(45);
@@ -155,7 +161,10 @@ impl VirtualMachine {
         patterns: &[&str],
         patience: Duration,
     ) -> Result<(usize, String), Error> {
-        let deadline = Instant::now() + patience * SLACK;
+        let (begun, patience) = (Instant::now(), patience * SLACK);
+        let mut deadline = begun + patience;
+        let starvation = Starvation::of(self.running.process());
+        let starved_before = starvation.until_now();
         let panic_is_wanted = patterns.iter().any(|pattern| pattern.contains(PANIC));
         let shared = Arc::clone(&self.shared);
         let mut shown = shared.lock();
@@ -179,7 +188,12 @@ impl VirtualMachine {
                 break "the kernel panicked".to_owned();
             }
             if now >= deadline {
-                break format!("nothing for {} s", (patience * SLACK).as_secs());
+                let starved = starvation.until_now().saturating_sub(starved_before);
+                deadline = begun + patience + starved.min(patience * STARVATION);
+                if now >= deadline {
+                    let (all, starved) = (begun.elapsed().as_secs(), starved.as_secs());
+                    break format!("nothing for {all} s, {starved} s of them without a processor");
+                }
             }
             shown = shared
                 .changed
@@ -414,7 +428,7 @@ mod tests {
         for (script, problem) in [
             ("echo going; exit 0", "the machine ended"),
             ("echo 'Kernel panic - not syncing'; exec sleep 60", "the kernel panicked"),
-            ("echo still; exec sleep 60", "nothing for 2 s"),
+            ("echo still; exec sleep 60", "nothing for "),
         ] {
             let (mut machine, _work) = scripted(script);
             let begun = Instant::now();

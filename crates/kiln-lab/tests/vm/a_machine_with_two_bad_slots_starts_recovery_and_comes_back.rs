@@ -12,7 +12,7 @@ const FILLED: &str = "for n in $(seq 150); do sudo -n kiln status --json | grep 
                       && exit 0; sleep 2; done; sudo -n journalctl -b -u kiln-settle; exit 1";
 
 #[test]
-#[ignore = "four boots: on the long list"]
+#[ignore = "4 boots: on the long list"]
 fn a_machine_with_two_bad_slots_starts_recovery_and_comes_back() -> Result<(), Failure> {
     let work = WorkDirectory::new("recovery")?;
     let releases = Releases::new(&work)?;

@@ -4,7 +4,7 @@
 use kiln_lab::{Failure, Life, WorkDirectory};
 
 #[test]
-#[ignore = "three boots: on the long list"]
+#[ignore = "3 boots: on the long list"]
 fn a_reset_forgets_the_state_and_keeps_what_was_named() -> Result<(), Failure> {
     let work = WorkDirectory::new("reset")?;
     let mut life = Life::new("reset", &work)?;
