@@ -12,6 +12,7 @@ mod demo;
 mod documents;
 mod error;
 mod fuzz;
+mod nightly;
 mod packages;
 mod product;
 mod run;
@@ -46,8 +47,15 @@ enum Command {
         #[arg(long)]
         no_vm: bool,
     },
-    /// `test` and the long list
-    Nightly,
+    /// Everything that is tested at all, or only some parts of it
+    ///
+    /// The parts run one after the other, a part that fails keeps none of the others from running, and
+    /// the last lines tell how many minutes each took.
+    Nightly {
+        /// The parts; all of them without any
+        #[arg(value_enum, value_name = "PART")]
+        parts: Vec<nightly::Part>,
+    },
     /// Take Kiln's figures beside those of other tools
     Bench(bench::BenchArguments),
     /// Feed hostile bytes to every parser, or to that of one target
@@ -80,7 +88,7 @@ fn main() -> ExitCode {
         Command::Packages => packages::install(),
         Command::Demo { check } => demo::demo(check),
         Command::Test { no_vm } => test::test(!no_vm),
-        Command::Nightly => test::nightly(),
+        Command::Nightly { parts } => nightly::nightly(&parts),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Command::Image => demo::image(),

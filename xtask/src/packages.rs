@@ -15,6 +15,7 @@ const EMULATOR: &[&str] = &["qemu-system-x86", "qemu-utils"];
 const OTHERS: &[&str] = &[
     "cpio",
     "cryptsetup-bin",
+    "curl",
     "debian-archive-keyring",
     "dosfstools",
     "e2fsprogs",
@@ -30,6 +31,8 @@ const OTHERS: &[&str] = &[
     "sbsigntool",
     "skopeo",
     "sshpass",
+    "strace",
+    "time",
     "uidmap",
     "zstd",
 ];

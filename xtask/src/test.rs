@@ -10,7 +10,7 @@ use std::process::Command;
 use kiln_lab::{ledger, product};
 
 use crate::error::{Error, file_error};
-use crate::{fuzz, packages, product as binary, run, runtime, style};
+use crate::{packages, product as binary, run, style};
 
 /// The crate with the tests that boot machines, and the feature that builds them.
 const VM_TESTS: [&str; 4] = ["-p", "kiln-lab", "--features", "vm"];
@@ -41,13 +41,8 @@ pub(crate) fn test(machines: bool) -> Result<(), Error> {
     if machines { test_machines(nextest, &[]) } else { Ok(()) }
 }
 
-/// Everything and the long list: tests marked `#[ignore]` because of their length.
-pub(crate) fn nightly() -> Result<(), Error> {
-    test(true)?;
-    fuzz::fuzz(None, fuzz::DEFAULT_SECONDS)?;
-    packages::install_for_long_list()?;
-    runtime::build("arm64", &arm64_folder())?;
-    runtime::check("arm64", &arm64_folder())?;
+/// The tests marked `#[ignore]`, first those that boot nothing.
+pub(crate) fn test_ignored() -> Result<(), Error> {
     let nextest = has_nextest();
     if nextest {
         let list = ["nextest", "run", "--workspace", "--run-ignored", "only", "--no-tests", "pass"];
@@ -81,7 +76,7 @@ fn test_machines(nextest: bool, selection: &[&str]) -> Result<(), Error> {
 }
 
 /// Where the long list puts binaries for arm64.
-fn arm64_folder() -> PathBuf {
+pub(crate) fn arm64_folder() -> PathBuf {
     run::root().join("target/runtime-arm64")
 }
 

@@ -81,7 +81,7 @@ pub(super) fn build(arguments: &BenchArguments) -> Result<(), Error> {
 }
 
 /// The binary that `$KILN_BIN` names, as in the tests, or a fresh release build.
-fn binary() -> Result<PathBuf, Error> {
+pub(super) fn binary() -> Result<PathBuf, Error> {
     match std::env::var_os(VARIABLE) {
         Some(path) => Ok(PathBuf::from(path)),
         None => product::build(),

@@ -13,6 +13,7 @@ mod measure;
 mod table;
 mod tools;
 mod trees;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ pub(crate) enum Name {
     Build,
     /// Booting against the initramfs of initramfs-tools and dracut
     Boot,
+    /// Bringing Debian's updates onto a machine against skopeo and a download of the whole
+    Upgrade,
     /// All of them
     All,
 }
@@ -48,7 +51,8 @@ pub(crate) struct BenchArguments {
     /// Take only this tree of `build`
     #[arg(long, value_enum)]
     tree: Option<trees::TreeName>,
-    /// Also write the figures as JSON to this file; with `all`, those of `boot` beside it
+    /// Also write the figures as JSON to this file; with `all`, those of `boot` and
+    /// `upgrade` beside it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -67,6 +71,9 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<(), Error> {
     }
     if matches!(arguments.name, Name::Boot | Name::All) {
         boot::boot(arguments)?;
+    }
+    if matches!(arguments.name, Name::Upgrade | Name::All) {
+        upgrade::upgrade(arguments)?;
     }
     Ok(())
 }

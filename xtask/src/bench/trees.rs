@@ -188,7 +188,7 @@ fn complete(
     fs::write(&facts, format!("{length} {entries}\n")).map_err(lab_error("write", &facts))?;
 
     let plain = folder.join("plain.tar");
-    oci::write_archive(tar, "amd64", &plain)?;
+    oci::write_archive(tar, "amd64", None, &plain)?;
     let inside = format!("{BENCH}/making");
     let wrap = |error: Error| kiln_lab::Error::Unexpected {
         what: "the making of an image with a zstd layer".to_owned(),
