@@ -5,7 +5,7 @@
 //! goes on: it becomes a machine again, the loader's choice is started and counted, Kiln blesses it,
 //! and fsck.fat and Kiln's own reading have the last word.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -72,6 +72,8 @@ pub struct Judge<'a> {
     held: HashMap<(usize, u128), Vec<RootArgument>>,
     /// Every root that is asked for.
     wanted: Vec<RootArgument>,
+    /// Generations that had failed when a step began.
+    failed: BTreeSet<u32>,
 }
 
 impl<'a> Judge<'a> {
@@ -82,7 +84,7 @@ impl<'a> Judge<'a> {
         addons: &'a [(&'static str, Vec<u8>)],
     ) -> Self {
         let (known, held, wanted) = (HashSet::new(), HashMap::new(), Vec::new());
-        Self { layout, figures, scratch, addons, known, held, wanted }
+        Self { layout, figures, scratch, addons, known, held, wanted, failed: BTreeSet::new() }
     }
 
     /// Learns what is whole from a disk on which nothing is under way.
@@ -143,6 +145,8 @@ impl<'a> Judge<'a> {
         carry_out(&mut end, &step.operations);
         self.learn(start)?;
         let before = self.menu(start)?;
+        let names = before.iter().filter_map(|start| start.file.parse::<EntryName>().ok());
+        self.failed.extend(names.filter(|name| name.is_bad()).map(|name| name.generation));
         self.learn(&end)?;
         let after = self.menu(&end)?;
         // What was first and is gone in the end leaves its place to the next before the new one comes.
@@ -268,10 +272,12 @@ impl<'a> Judge<'a> {
         }
         let failed = found.ledger.revisions.iter().filter(|known| known.state() == State::Failed);
         let failed: Vec<u32> = failed.map(|known| known.generation).collect();
-        let is_bad = |generation: &u32| {
-            found.entries.iter().any(|entry| entry.name.generation == *generation)
+        // What had failed before may be gone by now.
+        let may_have = |generation: &u32| {
+            self.failed.contains(generation)
+                || found.entries.iter().any(|entry| entry.name.generation == *generation)
         };
-        if failed.iter().any(|generation| !is_bad(generation)) {
+        if !failed.iter().all(may_have) {
             return Err(format!("nothing failed, and the ledger says that {failed:?} did"));
         }
         // The next change begins with this; from then on the ESP claims to be clean.
