@@ -235,6 +235,42 @@ mod tests {
         }
     }
 
+    /// A trust root of an authority and a log, whose private keys nobody has.
+    const TRUST_ROOT: &str = include_str!("test_trust_root.json");
+
+    #[test]
+    fn a_trust_root_lies_beside_the_policy_that_names_it() {
+        let text = r#"{"format":"kiln.policy.v1","allow_additions":true,"keyless":{"trust_root":
+            "root.json","signers":[{"subject":"me@example.com","issuer":"https://i.example"}]}}"#;
+        let root = ("usr/lib/kiln/policy.json", text);
+        let own = ("etc/kiln/policy.json", text);
+        let (roots, owns) =
+            (("usr/lib/kiln/root.json", TRUST_ROOT), ("etc/kiln/root.json", TRUST_ROOT));
+        let registry = Options::default();
+        for (files, expected) in [
+            (&[root, roots][..], Some(1)),
+            (&[own, owns], Some(1)),
+            (&[root, roots, own, owns], Some(2)),
+            // Named and not there, or only in the other folder.
+            (&[root], None),
+            (&[root, owns], None),
+            (&[own, roots], None),
+            (&[root, ("usr/lib/kiln/root.json", "{}")], None),
+        ] {
+            match (machine(files), expected) {
+                (Ok(policy), Some(count)) => {
+                    assert_eq!(policy.keyless.len(), count, "{files:?}");
+                    assert!(policy.verifier(false, None, &registry).unwrap().is_required());
+                }
+                (Err(refused), None) => assert!(refused.contains("root.json"), "{refused}"),
+                (found, expected) => panic!("{files:?}: {found:?} {expected:?}"),
+            }
+        }
+        let closed = text.replace("true", "false");
+        let only_root = machine(&[("usr/lib/kiln/policy.json", closed.as_str()), roots, own, owns]);
+        assert_eq!(only_root.unwrap().keyless.len(), 1, "nothing is added");
+    }
+
     #[test]
     fn not_to_verify_has_to_be_allowed() {
         let registry = Options::default();

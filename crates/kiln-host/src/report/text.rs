@@ -40,6 +40,7 @@ impl Status {
         match (&self.next, self.pending_reboot) {
             (Some(next), Some(true)) => {
                 put(&mut text, "next", &format!("{}: {}", place(next), title(next)));
+                details(&mut text, next);
                 put(&mut text, "", "a restart is pending");
             }
             (Some(next), None) if self.mode == "recovery" => {
@@ -51,6 +52,7 @@ impl Status {
         }
         if let Some(staged) = &self.staged {
             put(&mut text, "staged", &format!("{}: {}", place(staged), title(staged)));
+            details(&mut text, staged);
         }
         if let Some(previous) = &self.previous {
             put(&mut text, "previous", &format!("{}: {}", place(previous), title(previous)));
@@ -231,7 +233,7 @@ fn moment(time: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::moment;
-    use crate::ledger::{Slot, State};
+    use crate::ledger::{Slot, State, Verification};
     use crate::plan::test_support::{entry, machine, revision};
     use crate::report::{History, Status};
 
@@ -269,6 +271,19 @@ follows   nothing
 trust     unsealed
 ";
         assert_eq!(Status::of(&machine, true).to_text(), expected);
+    }
+
+    #[test]
+    fn who_vouches_for_what_comes_is_told_before_it_runs() {
+        let mut machine = machine();
+        let mut coming = revision(3, 3, Slot::A, State::Trying);
+        coming.verification = Verification::Signed("me@example.com (https://i.example)".into());
+        machine.ledger.revisions.push(coming);
+        machine.entries.insert(0, entry(3, 3, Some(Slot::A), false));
+        let text = Status::of(&machine, true).to_text();
+        let expected = "image sha256:3\n          verified by me@example.com (https://i.example)\n\
+                                  \x20         a restart is pending\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

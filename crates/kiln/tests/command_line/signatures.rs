@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use kiln_lab::Registry;
-use kiln_release::signature::PrivateKey;
-use serde_json::Value;
+use kiln_lab::sigstore::{Name, Recipe, SIGNED_AT, Sigstore, annotations, hashed_record};
+use kiln_registry::Digest;
+use kiln_release::signature::{Payload, PrivateKey};
+use serde_json::{Value, json};
 
 use crate::fixture::{Bench, answer, kiln};
 use crate::machine::Machine;
@@ -167,6 +169,69 @@ fn a_push_that_signs_is_all_that_a_machine_asks_for() {
     let (code, _, stderr) = fleet.upgrade(&[]);
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(fleet.machine.entries(), ["kiln-00000001.efi", "kiln-00000002+3-0.efi"]);
+}
+
+/// Puts a keyless signature of `edge:1` by the holder of an e-mail address under its tag.
+fn sign_keyless(fleet: &Fleet<'_>, sigstore: &Sigstore, address: &str) {
+    let image = fleet.registry.manifest("edge", "1").unwrap();
+    let digest = Digest::of(&image.bytes);
+    let payload = Payload::of(&fleet.reference().parse().unwrap(), digest).to_json().unwrap();
+    let recipe = Recipe::new(Name::Email(address.to_owned()), "https://issuer.example");
+    let leaf = sigstore.leaf(&recipe).unwrap();
+    let signature = leaf.sign(&payload).unwrap();
+    let body = hashed_record(&leaf, &payload, &signature);
+    let entry = sigstore.entry(&body, SIGNED_AT).unwrap();
+    let manifest = json!({ "schemaVersion": 2, "layers": [{
+        "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+        "digest": fleet.registry.add_blob("edge", payload.as_slice()).unwrap(),
+        "size": payload.len(),
+        "annotations": annotations(sigstore, &leaf, &entry, &signature),
+    }] });
+    let tag = format!("sha256-{}.sig", digest.hex());
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    fleet.registry.add_manifest("edge", Some(&tag), kind, manifest.to_string().as_bytes());
+}
+
+#[test]
+fn a_machine_with_a_trust_root_takes_what_its_signers_signed() {
+    let bench = Bench::new();
+    let fleet = Fleet::new(&bench);
+    let sigstore = Sigstore::new().unwrap();
+    let root = sigstore.trusted_root().to_string();
+    std::fs::remove_dir_all(bench.path("machine/usr/lib/kiln/keys")).unwrap();
+    std::fs::write(bench.path("root.json"), &root).unwrap();
+    let policy = json!({ "format": "kiln.policy.v1", "keyless": {
+        "trust_root": "trusted_root.json",
+        "signers": [{ "subject": "*@example.com", "issuer": "https://issuer.example" }],
+    } });
+    fleet.put("usr/lib/kiln/policy.json", policy.to_string().as_bytes());
+    fleet.refuses("trusted_root.json cannot be used");
+    fleet.put("usr/lib/kiln/trusted_root.json", root.as_bytes());
+    fleet.refuses("has no signature of it");
+    sign_keyless(&fleet, &sigstore, "me@example.org");
+    fleet.refuses("it is signed by me@example.org (identified by https://issuer.example)");
+
+    let (source, host) = (format!("docker://{}", fleet.reference()), fleet.registry.host());
+    let (root, out) = (bench.text("root.json"), bench.path("out"));
+    std::fs::remove_dir_all(&out).unwrap();
+    let build = |more: &[&str]| {
+        let trust = ["--verify-identity", "*@example.com", "--trust-root", &root];
+        let common = [source.as_str(), "--plain-http", &host, "--no-cache", "-q"];
+        answer(&mut bench.build(&[&common[..], &trust, more].concat()))
+    };
+    let issuer = ["--verify-issuer", "https://issuer.example"];
+    assert_eq!(build(&[]).0, 2, "a subject needs its issuer");
+    let (code, _, stderr) = build(&issuer);
+    assert!(code == 1 && stderr.contains("it is signed by me@example.org"), "{stderr}");
+
+    sign_keyless(&fleet, &sigstore, "me@example.com");
+    let (code, _, stderr) = build(&issuer);
+    assert_eq!(code, 0, "{stderr}");
+    let (code, _, stderr) = fleet.upgrade(&[]);
+    let signer = "verified by me@example.com (https://issuer.example)";
+    assert!(code == 0 && stderr.contains(signer), "{stderr}");
+    let (_, status, _) = answer(&mut fleet.machine.kiln(&["status"]));
+    assert!(status.contains(signer), "{status}");
 }
 
 #[test]
