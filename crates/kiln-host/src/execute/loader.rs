@@ -109,8 +109,10 @@ fn brought(paths: &Paths, machine: &Machine) -> Result<Vec<(Loader, Vec<u8>)>, E
             continue;
         }
         let suffix = architecture.efi_suffix();
-        for end in ["efi.signed", "efi"] {
-            let path = paths.loaders.join(format!("systemd-boot{suffix}.{end}"));
+        let names = ["efi.signed", "efi"].map(|end| format!("systemd-boot{suffix}.{end}"));
+        let files =
+            paths.loaders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+        for path in files {
             let mut bytes = Vec::new();
             let read = File::open(&path)
                 .and_then(|file| file.take(u64::from(MAXIMUM_LENGTH) + 1).read_to_end(&mut bytes));

@@ -10,7 +10,7 @@ mod text;
 use serde::Serialize;
 
 pub use history::History;
-pub use status::{SlotReport, Status, SystemPartitionReport};
+pub use status::{LoaderReport, SlotReport, Status, SystemPartitionReport};
 
 use crate::ledger::{Failure, Revision, Slot, State, Verification};
 use crate::machine::BootEntry;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::RevisionReport;
 use crate::ledger::{Ledger, Slot};
-use crate::machine::{BootEntry, Booted, Glimpse, Machine, RecoverySlot};
+use crate::machine::{BootEntry, Booted, Glimpse, LoaderFile, Machine, RecoverySlot};
 use crate::motd;
 use crate::plan;
 
@@ -47,6 +47,8 @@ pub struct Status {
     pub slots: Vec<SlotReport>,
     /// The ESP.
     pub system_partition: Option<SystemPartitionReport>,
+    /// The boot loaders that firmware can start.
+    pub loaders: Vec<LoaderReport>,
     /// What `kiln upgrade` without a reference fetches.
     pub follow: Option<String>,
     /// Whether a debug overlay hides what the root hash proves.
@@ -94,6 +96,30 @@ pub struct SystemPartitionReport {
     pub device: String,
     /// Bytes that are free.
     pub free_bytes: u64,
+}
+
+/// A boot loader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoaderReport {
+    /// Its path on the ESP.
+    pub path: String,
+    /// The version of systemd-boot; missing if it is another loader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether it carries a signature; missing if it is another loader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<bool>,
+}
+
+impl LoaderReport {
+    fn of(file: &LoaderFile) -> Self {
+        let loader = file.loader.as_ref();
+        Self {
+            path: file.path.clone(),
+            version: loader.map(|loader| loader.version.clone()),
+            signed: loader.map(|loader| loader.is_signed),
+        }
+    }
 }
 
 impl Status {
@@ -169,6 +195,7 @@ impl Status {
                 device: machine.system_partition.node.clone(),
                 free_bytes: machine.system_partition.free,
             }),
+            loaders: machine.loaders.iter().map(LoaderReport::of).collect(),
             ..Self::without_disk(booted, ledger, blessed)
         }
     }
@@ -209,6 +236,7 @@ impl Status {
             recovery_next: false,
             slots: Vec::new(),
             system_partition: None,
+            loaders: Vec::new(),
             follow: ledger.follow.clone(),
             debug_overlay: false,
             damaged_slot: booted.damaged_slot(ledger),
@@ -351,6 +379,7 @@ mod tests {
             "debug_overlay",
             "recovery",
             "recovery_next",
+            "loaders",
         ];
         let mut keys = keys;
         keys.sort_unstable();

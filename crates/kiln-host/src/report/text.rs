@@ -91,6 +91,18 @@ impl Status {
             let free = format_size(partition.free_bytes);
             put(&mut text, "ESP", &format!("{}, {free} free", partition.device));
         }
+        for (at, loader) in self.loaders.iter().enumerate() {
+            let kind = match (&loader.version, loader.signed) {
+                (Some(version), Some(true)) => format!("systemd-boot {version}, signed"),
+                (Some(version), _) => format!("systemd-boot {version}"),
+                (None, _) => "not systemd-boot: Kiln leaves it alone".to_owned(),
+            };
+            put(
+                &mut text,
+                if at == 0 { "loader" } else { "" },
+                &format!("{}: {kind}", loader.path),
+            );
+        }
         put(&mut text, "follows", self.follow.as_deref().unwrap_or("nothing"));
         put(&mut text, "trust", trust(self.sealed, self.secure_boot));
         text
@@ -235,7 +247,7 @@ mod tests {
     use super::moment;
     use crate::ledger::{Slot, State, Verification};
     use crate::plan::test_support::{entry, machine, revision};
-    use crate::report::{History, Status};
+    use crate::report::{History, LoaderReport, Status};
 
     #[test]
     fn moments_are_dates() {
@@ -321,6 +333,27 @@ trust     unsealed
         assert!(!status.to_text().contains("overlay"));
         let text = status.with_debug_overlay(true).to_text();
         assert!(text.contains("\ndebug     overlay: "), "{text}");
+    }
+
+    #[test]
+    fn loaders_are_told_apart() {
+        let loader = |path: &str, version: Option<&str>, signed| LoaderReport {
+            path: path.into(),
+            version: version.map(str::to_owned),
+            signed,
+        };
+        let loaders = vec![
+            loader("EFI/BOOT/BOOTX64.EFI", Some("257.9-1"), Some(true)),
+            loader("EFI/systemd/systemd-bootx64.efi", Some("252"), Some(false)),
+            loader("EFI/debian/shimx64.efi", None, None),
+        ];
+        let text = Status { loaders, ..Status::of(&machine(), true) }.to_text();
+        let expected = "
+loader    EFI/BOOT/BOOTX64.EFI: systemd-boot 257.9-1, signed
+          EFI/systemd/systemd-bootx64.efi: systemd-boot 252
+          EFI/debian/shimx64.efi: not systemd-boot: Kiln leaves it alone
+";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

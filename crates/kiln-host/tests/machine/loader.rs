@@ -13,8 +13,8 @@ const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// What the running root has.
 fn bring(bench: &Bench, file: &str, bytes: &[u8]) {
-    fs::create_dir_all(&bench.paths.loaders).unwrap();
-    fs::write(bench.paths.loaders.join(file), bytes).unwrap();
+    fs::create_dir_all(&bench.paths.loaders[1]).unwrap();
+    fs::write(bench.paths.loaders[1].join(file), bytes).unwrap();
 }
 
 /// A machine on whose ESP these versions are, running generation 2, which brings 257.
@@ -109,6 +109,15 @@ fn the_signed_one_of_a_release_comes_first_and_what_is_damaged_never() {
     assert_eq!(update(&bench), [missing], "as a build would refuse it");
     bring(&bench, "systemd-bootx64.efi.signed", &systemd_boot("258"));
     assert_eq!(update(&bench), [replaced("252", "258")]);
+}
+
+#[test]
+fn what_the_builder_gave_comes_before_the_images_own() {
+    let bench = machine("", &[(FALLBACK, "252")]);
+    let given = &bench.paths.loaders[0];
+    fs::create_dir_all(given).unwrap();
+    fs::write(given.join("systemd-bootx64.efi"), systemd_boot("255")).unwrap();
+    assert_eq!(update(&bench), [replaced("252", "255")]);
 }
 
 #[test]
