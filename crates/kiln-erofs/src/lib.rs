@@ -12,6 +12,7 @@ mod checksum;
 mod dump;
 mod encoder;
 mod error;
+mod extent;
 pub mod format;
 mod lender;
 mod profile;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
+use crate::format::{ALGORITHM_LZ4, ALGORITHM_ZSTD};
 
 /// Default level of `lz4hc`, the one mkfs.erofs takes too.
 pub const LZ4HC_DEFAULT_LEVEL: u8 = 9;
@@ -35,6 +36,16 @@ pub enum Codec {
         /// 1..=22.
         level: u8,
     },
+}
+
+impl Codec {
+    /// Its number on disk (`Z_EROFS_COMPRESSION_*`). Without compression none is ever written.
+    pub(crate) fn algorithm(self) -> u8 {
+        match self {
+            Self::Zstd { .. } => ALGORITHM_ZSTD,
+            Self::None | Self::Lz4 | Self::Lz4hc { .. } => ALGORITHM_LZ4,
+        }
+    }
 }
 
 impl FromStr for Codec {

@@ -25,10 +25,11 @@ use crossbeam_channel::{Receiver, Sender};
 use kiln_tree::{Content, ContentId, ContentStore, Opener};
 use sha2::{Digest, Sha256};
 
+use crate::extent::{Extent, SEGMENT};
 use crate::lender::{Key, Lender};
 use crate::profile::Codec;
 use segment::{Compressor, decode};
-pub(crate) use segment::{Extent, INLINE_MAX, SEGMENT, ZSTD_WINDOW_LOG};
+pub(crate) use segment::{INLINE_MAX, ZSTD_WINDOW_LOG};
 use state::Shared;
 pub(crate) use state::{Encoded, Segment, State};
 use stored::Stored;

@@ -17,12 +17,10 @@ use zstd::bulk;
 
 use super::noise::Noise;
 use super::shorten::shortened;
+use crate::extent::Extent;
 use crate::format::BLOCK;
 use crate::profile::{Codec, LZ4_CLUSTER};
 
-/// Bytes of a file that one worker compresses at a time. A multiple of [`BLOCK`]; part of every
-/// profile, because extents end here.
-pub(crate) const SEGMENT: usize = 2 << 20;
 /// Most that one LZ4 cluster may stand for: bounds the work of reading one byte of it.
 const LZ4_LOGICAL_MAX: usize = 1 << 20;
 /// Input of one zstd cluster.
@@ -38,17 +36,6 @@ pub(crate) const INLINE_MAX: usize = BLOCK - 512;
 const EXCESS_MAX: usize = 2560;
 /// Bytes of index that a compressed file needs beside its data, at least.
 const INDEX_COST: usize = 24;
-
-/// A piece of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// Bytes of the file it stands for.
-    pub(crate) logical: u32,
-    /// Bytes in the spool; in a lender's image whole blocks, unless it is plain or beside the inode.
-    pub(crate) stored: u32,
-    /// Compressed, or the bytes themselves.
-    pub(crate) compressed: bool,
-}
 
 /// Compression state of one thread; holds no history between calls.
 pub(crate) struct Compressor {
@@ -277,6 +264,7 @@ pub(crate) fn decode(
 mod tests {
     use super::super::samples::noise;
     use super::*;
+    use crate::extent::SEGMENT;
 
     fn text(length: usize) -> Vec<u8> {
         (0..)

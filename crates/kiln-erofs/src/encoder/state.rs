@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::segment::Extent;
+use crate::extent::Extent;
 use crate::format::BLOCK;
 use crate::lender::Lent;
 

@@ -9,14 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use super::{Key, Lender, Lent, Source, Whole};
-use crate::encoder::{Extent, SEGMENT};
 use crate::error::Error;
+use crate::extent::{Extent, SEGMENT};
 use crate::format::{
     BLOCK, LAYOUT_COMPRESSED_COMPACT, LAYOUT_FLAT_INLINE, LAYOUT_FLAT_PLAIN, MODE_FILE,
 };
 use crate::profile::Profile;
 use crate::reader::{Image, Inode, Place, ReadAt};
-use crate::writer::algorithm;
 
 /// Files that a thread takes at once, so that threads do not wait for each other.
 const FILES_AT_ONCE: usize = 64;
@@ -188,7 +187,7 @@ impl Found {
             if extent.start != segment.start + has as u64
                 || end > SEGMENT as u64
                 || extent.interlaced
-                || extent.algorithm.is_some_and(|found| found != algorithm(profile.codec()))
+                || extent.algorithm.is_some_and(|found| found != profile.codec().algorithm())
             {
                 return Err(wrong());
             }

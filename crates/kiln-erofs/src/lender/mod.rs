@@ -15,8 +15,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::encoder::{Extent, SEGMENT};
 use crate::error::Error;
+use crate::extent::{Extent, SEGMENT};
 use crate::profile::Profile;
 use crate::reader::{Image, ReadAt};
 

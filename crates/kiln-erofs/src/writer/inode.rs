@@ -9,7 +9,6 @@ use super::Writer;
 use super::contents::{Placement, encoded};
 use super::directory::{Name, directory_length, encode_directory};
 use super::index::encode_index;
-use super::meta::algorithm;
 use super::xattr::area_count;
 use crate::encoder::INLINE_MAX;
 use crate::error::Error;
@@ -191,7 +190,7 @@ impl Writer<'_> {
                     prepared.inode_length() + xattrs.len(),
                     &plan.pieces(self.state, encoded, placement.first_block),
                     prepared.size,
-                    algorithm(self.encoder.codec()),
+                    self.encoder.codec().algorithm(),
                     inline_length,
                 ));
             }

@@ -7,8 +7,8 @@
 
 use crate::encoder::ZSTD_WINDOW_LOG;
 use crate::format::{
-    ALGORITHM_LZ4, ALGORITHM_ZSTD, BLOCK, INCOMPAT_BIG_PCLUSTER, INCOMPAT_ZERO_PADDING,
-    INCOMPAT_ZTAILPACKING, SLOT, SUPER_OFFSET, SUPER_SIZE,
+    BLOCK, INCOMPAT_BIG_PCLUSTER, INCOMPAT_ZERO_PADDING, INCOMPAT_ZTAILPACKING, SLOT, SUPER_OFFSET,
+    SUPER_SIZE,
 };
 use crate::profile::{Codec, LZ4_CLUSTER};
 
@@ -73,17 +73,9 @@ impl Allocator {
     }
 }
 
-/// The algorithm number of a codec.
-pub(crate) fn algorithm(codec: Codec) -> u8 {
-    match codec {
-        Codec::Zstd { .. } => ALGORITHM_ZSTD,
-        Codec::None | Codec::Lz4 | Codec::Lz4hc { .. } => ALGORITHM_LZ4,
-    }
-}
-
 /// `available_compr_algs`.
 pub(super) fn algorithms(codec: Codec) -> u16 {
-    if codec == Codec::None { 0 } else { 1 << algorithm(codec) }
+    if codec == Codec::None { 0 } else { 1 << codec.algorithm() }
 }
 
 /// `feature_incompat`.

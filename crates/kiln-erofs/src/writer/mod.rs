@@ -25,7 +25,6 @@ use crate::format::{BLOCK, COMPAT_CHECKSUM, COMPAT_MTIME, SLOT, Superblock};
 use contents::{Placement, encoded, first_with_same};
 use inode::Prepared;
 use kiln_tree::Kind;
-pub(crate) use meta::algorithm;
 use meta::{Allocator, configurations, incompatible_features};
 use plan::ContentPlan;
 use stream::Stream;

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 
-use crate::arguments::Arguments;
 use crate::render::{self, Failure};
 
 const EXAMPLES: &str = "\
@@ -21,9 +20,13 @@ pub(crate) struct CompletionArguments {
     shell: clap_complete::Shell,
 }
 
-pub(crate) fn run(arguments: &CompletionArguments) -> Result<ExitCode, Failure> {
+/// Prints the script for `command`, the whole command line.
+pub(crate) fn run(
+    arguments: &CompletionArguments,
+    mut command: Command,
+) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "kiln", &mut script);
+    clap_complete::generate(arguments.shell, &mut command, "kiln", &mut script);
     render::data(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 
-use crate::arguments::Arguments;
 use crate::reference;
 use crate::render::Failure;
 
@@ -34,18 +33,19 @@ enum Format {
     Markdown,
 }
 
-pub(crate) fn run(arguments: &ManualArguments) -> Result<ExitCode, Failure> {
-    write_pages(&arguments.folder, arguments.format).map_err(|error| {
+/// Writes the pages of `command`, the whole command line.
+pub(crate) fn run(arguments: &ManualArguments, command: Command) -> Result<ExitCode, Failure> {
+    write_pages(&arguments.folder, arguments.format, command).map_err(|error| {
         Failure::system(format!("cannot write to {}", arguments.folder.display()), error)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_pages(folder: &Path, format: Format) -> std::io::Result<()> {
+fn write_pages(folder: &Path, format: Format, command: Command) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     match format {
-        Format::Man => clap_mangen::generate_to(Arguments::command(), folder),
-        Format::Markdown => reference::pages(Arguments::command())
+        Format::Man => clap_mangen::generate_to(command, folder),
+        Format::Markdown => reference::pages(command)
             .into_iter()
             .try_for_each(|(name, text)| std::fs::write(folder.join(name), text)),
     }

@@ -30,6 +30,8 @@ pub(crate) mod upgrade;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
+
 use crate::arguments::{Arguments, Verb};
 use crate::render::Failure;
 
@@ -59,7 +61,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::KeepIdentity(arguments) => keep_identity::run(&arguments),
         Verb::Bless(arguments) => bless::run(&arguments),
         Verb::BootFailed(arguments) => boot_failed::run(&arguments),
-        Verb::Completion(arguments) => completion::run(&arguments),
-        Verb::Manual(arguments) => manual::run(&arguments),
+        Verb::Completion(arguments) => completion::run(&arguments, Arguments::command()),
+        Verb::Manual(arguments) => manual::run(&arguments, Arguments::command()),
     }
 }

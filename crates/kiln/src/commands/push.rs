@@ -16,7 +16,7 @@ use super::sign;
 use crate::options::keys::PasswordArguments;
 use crate::options::registry::RegistryArguments;
 use crate::options::release::ReleaseArguments;
-use crate::options::{has_transport, parse_source};
+use crate::options::{has_transport, parse_reference, parse_source};
 use crate::progress::Lines;
 use crate::render::{self, Failure};
 
@@ -91,11 +91,6 @@ fn parse_what(text: &str) -> Result<What, String> {
     } else {
         Ok(What::Folder(text.into()))
     }
-}
-
-/// A reference, also as sources spell it.
-pub(super) fn parse_reference(text: &str) -> Result<Reference, kiln_registry::Error> {
-    text.strip_prefix("docker://").unwrap_or(text).parse()
 }
 
 pub(crate) fn run(
@@ -239,7 +234,7 @@ fn to_json(report: &Report, release: &Release, dry_run: bool) -> serde_json::Val
 
 #[cfg(test)]
 mod tests {
-    use super::{What, parse_reference, parse_what};
+    use super::{What, parse_what};
 
     #[test]
     fn what_has_no_transport_is_a_folder() {
@@ -250,12 +245,5 @@ mod tests {
             assert_eq!(parse_what(text).unwrap(), What::Source(text.parse().unwrap()));
         }
         assert!(parse_what("docker:edge").is_err(), "no path by that name is meant");
-    }
-
-    #[test]
-    fn references_are_also_read_as_sources_spell_them() {
-        let plain = parse_reference("registry.example/edge:13").unwrap();
-        assert_eq!(parse_reference("docker://registry.example/edge:13").unwrap(), plain);
-        assert!(parse_reference("edge").is_err(), "the registry is never guessed");
     }
 }

@@ -8,8 +8,8 @@ use kiln_registry::{Digest, Options, Reference};
 use kiln_release::fetch::look_up;
 use kiln_release::signature::{PrivateKey, Scheme, SignOptions, Signed, sign};
 
-use super::push::parse_reference;
 use crate::options::keys::{PasswordArguments, signature_repository};
+use crate::options::parse_reference;
 use crate::options::registry::RegistryArguments;
 use crate::render::{self, Failure};
 

@@ -11,7 +11,7 @@ pub(crate) mod registry;
 pub(crate) mod release;
 pub(crate) mod users;
 
-use kiln_registry::Source;
+use kiln_registry::{Reference, Source};
 
 /// Words before a colon that say how the rest is to be read.
 const TRANSPORTS: [&str; 6] = ["oci", "oci-archive", "docker-archive", "docker", "dir", "tar"];
@@ -27,4 +27,21 @@ pub(crate) fn parse_source(text: &str) -> Result<Source, String> {
         Some(hint) => format!("{error}\n\nhint: {hint}"),
         None => error.to_string(),
     })
+}
+
+/// Reads a reference, also as sources spell it.
+pub(crate) fn parse_reference(text: &str) -> Result<Reference, kiln_registry::Error> {
+    text.strip_prefix("docker://").unwrap_or(text).parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_reference;
+
+    #[test]
+    fn references_are_also_read_as_sources_spell_them() {
+        let plain = parse_reference("registry.example/edge:13").unwrap();
+        assert_eq!(parse_reference("docker://registry.example/edge:13").unwrap(), plain);
+        assert!(parse_reference("edge").is_err(), "the registry is never guessed");
+    }
 }
