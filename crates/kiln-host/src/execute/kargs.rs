@@ -302,28 +302,13 @@ mod tests {
 
     use super::carry;
     use crate::ledger::LocalArguments;
+    use crate::loader::test_program;
     use crate::machine::Machine;
     use crate::plan::test_support::machine;
 
-    /// The smallest program with a command line; the optional header begins at 0x58.
+    /// The smallest program with a command line.
     fn boot_file(command_line: &[u8]) -> Vec<u8> {
-        let mut stub = vec![0; 0x600];
-        let mut put = |at: usize, value: &[u8]| stub[at..at + value.len()].copy_from_slice(value);
-        put(0, b"MZ");
-        put(0x3c, &0x40_u32.to_le_bytes());
-        put(0x40, b"PE\0\0\x64\x86\x01\0");
-        put(0x54, &240_u16.to_le_bytes());
-        put(0x58, &0x20b_u16.to_le_bytes());
-        for (at, value) in
-            [(32, 4096_u32), (36, 512), (56, 0x2000), (60, 0x400), (68, 10), (108, 16)]
-        {
-            put(0x58 + at, &value.to_le_bytes());
-        }
-        put(0x148, b".text");
-        for (at, value) in [(8, 16_u32), (12, 0x1000), (16, 512), (20, 0x400)] {
-            put(0x148 + at, &value.to_le_bytes());
-        }
-        addon(&stub, command_line).unwrap()
+        addon(&test_program(b".text", &[0; 16]), command_line).unwrap()
     }
 
     fn wishing(append: &[&str], delete: &[&str], addons: &[&str]) -> Machine {

@@ -165,7 +165,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// The smallest program with one section.
-    fn program(section: &[u8], content: &[u8]) -> Vec<u8> {
+    pub(crate) fn program(section: &[u8], content: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 0x600];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, b"MZ");

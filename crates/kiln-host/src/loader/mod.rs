@@ -11,4 +11,4 @@ pub use facts::{Loader, MAXIMUM_LENGTH};
 pub use record::{FORMAT, LoaderEvent, MAXIMUM_EVENTS, Record};
 
 #[cfg(test)]
-pub(crate) use facts::tests::loader as test_loader;
+pub(crate) use facts::tests::{loader as test_loader, program as test_program};
