@@ -13,6 +13,7 @@ use crate::storage::{Disk, Filesystem, Layout, Luks, Raid};
 
 /// What is done. Paths are absolute paths of the machine; the executor resolves them inside the root
 /// that belongs to the stage and lets no symbolic link lead out of it.
+/// Folders that are missing on the way to a path are made with 0755 and belong to root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
@@ -116,6 +117,12 @@ pub struct Remote {
     pub headers: Vec<(String, String)>,
     /// Seconds for the whole transfer; 0 is without end.
     pub timeout: u64,
+    /// Seconds until the header of the answer is there; 0 is without end.
+    pub header_timeout: u64,
+    /// URL of the proxy that is asked; nothing is the server itself.
+    pub proxy: Option<String>,
+    /// Certificates (PEM) of authorities that are trusted beside those of the image.
+    pub authorities: Vec<String>,
 }
 
 /// To whom an entry belongs.
@@ -149,7 +156,7 @@ pub struct File {
     pub contents: Option<Contents>,
     /// What is put behind it.
     pub append: Vec<Contents>,
-    /// Permission bits; nothing is 0644.
+    /// Permission bits; nothing keeps those of a file that is kept, and is 0644 otherwise.
     pub mode: Option<u32>,
     /// To whom it belongs.
     pub owner: Owner,
@@ -351,6 +358,23 @@ pub struct Git {
     pub branch: Option<String>,
     /// Whether only that branch is fetched.
     pub branch_only: bool,
+    /// How the machine proves who it is.
+    pub auth: GitAuth,
+}
+
+/// How a machine proves to a git server who it is. Never shown, but for the user's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GitAuth {
+    /// Name of the user.
+    pub username: Option<String>,
+    /// Password or token.
+    pub password: Option<String>,
+    /// Private key for ssh, PEM or OpenSSH's format.
+    pub private_key: Option<String>,
+    /// The server's public key, as `known_hosts` writes it without the name.
+    pub public_key: Option<String>,
+    /// Whether the server need not prove who it is.
+    pub insecure: bool,
 }
 
 /// A container image unpacked into a folder.
@@ -384,6 +408,11 @@ pub struct Persistence {
     pub bind: bool,
     /// Size of the memory that holds what is gone with the next boot, in per cent or with a unit.
     pub ephemeral_size: Option<String>,
+    /// Whether `persist`, also an empty one, takes the place of earlier lists and of the default,
+    /// instead of being added.
+    pub replace_persist: bool,
+    /// The same of `ephemeral`.
+    pub replace_ephemeral: bool,
 }
 
 /// A volume that is mounted at each boot.

@@ -11,7 +11,7 @@ use crate::source::Span;
 use crate::suggest::nearest;
 
 /// A value with the place where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
@@ -79,6 +79,24 @@ impl<'node, 'out> Fields<'node, 'out> {
     #[must_use]
     pub fn span(&self) -> Span {
         self.span
+    }
+
+    /// What the map describes.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// All that stands in the map, in its order.
+    #[must_use]
+    pub fn present(&self) -> &'node [(Key, Node)] {
+        self.entries
+    }
+
+    /// The keys that were asked for until now.
+    #[must_use]
+    pub fn known(&self) -> &[&'static str] {
+        &self.known
     }
 
     /// Where diagnostics go.

@@ -12,14 +12,22 @@
 //! knows neither where an unknown key stands nor that a key stood there twice.
 
 pub mod action;
+pub mod butane;
+pub mod check;
+mod claims;
 pub mod diagnostic;
+pub mod elemental;
 pub mod fields;
+pub mod ignition;
 pub mod json;
+pub mod mask;
 pub mod node;
 pub mod operation;
+pub mod provision;
 pub mod source;
 pub mod storage;
 pub mod suggest;
+pub mod template;
 pub mod yaml;
 
 pub use action::Action;

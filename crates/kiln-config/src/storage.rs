@@ -114,8 +114,11 @@ pub struct Layout {
     pub expand: Option<u64>,
     /// Partitions that are added where none has their label.
     pub add: Vec<LayoutPartition>,
-    /// Whether partitions are added before the last one grows (yip) or after (toolkit).
+    /// Whether partitions are added before the last one grows (yip) or after (toolkit). With it, one is
+    /// there if its name is in the table (yip), without it, if a file system has its label (toolkit).
     pub add_first: bool,
+    /// Name of the table that a disk without one gets, for finding it again.
+    pub disk_name: Option<String>,
 }
 
 /// A partition of a `layout`.
