@@ -19,8 +19,9 @@ pub const ASIDE: &str = ".kiln-reset";
 pub const FORMAT: &str = "kiln.reset.v1";
 /// Longest text in bytes: some hundred paths.
 pub const MAXIMUM_LENGTH: usize = 64 << 10;
-/// What every reset keeps: who this machine is, and what lies on its disk.
-const ALWAYS: [&str; 2] = ["identity", "lost+found"];
+/// What every reset keeps: who this machine is, what its owner wants it to be, and what lies on its
+/// disk. A machine that is reset becomes what its configuration says, and not one without any.
+const ALWAYS: [&str; 3] = ["identity", "lost+found", "oem"];
 /// Where the state remembers accounts of releases, for `/etc`.
 const ACCOUNTS: [&str; 2] = ["kiln", "accounts"];
 /// Folders of the system with a plain overlay in state, by their paths there.

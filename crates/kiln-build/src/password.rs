@@ -4,7 +4,7 @@
 //! two users with one password still have different hashes. An image is no place for a password that
 //! must stay secret anyway; keys or a login given on the first boot are.
 
-use sha_crypt::{PasswordHasher as _, ShaCrypt};
+use kiln_etc::password::{SALT_BYTES, hash};
 
 use crate::checksum::sha256;
 
@@ -16,15 +16,10 @@ pub(crate) fn hash_password(name: &str, password: &str) -> Result<String, String
     if password.starts_with('$') {
         return Ok(password.to_owned());
     }
-    if password.is_empty() {
-        return Err("the password is empty".into());
-    }
-    let salt = sha256(&[b"kiln login salt\0", name.as_bytes(), b"\0", password.as_bytes()]);
-    // 12 bytes are the 16 characters that SHA-crypt reads of a salt.
-    ShaCrypt::SHA512
-        .hash_password_with_salt(password.as_bytes(), &salt[..12])
-        .map(|hash| hash.to_string())
-        .map_err(|error| format!("the password cannot be hashed: {error}"))
+    let derived = sha256(&[b"kiln login salt\0", name.as_bytes(), b"\0", password.as_bytes()]);
+    let mut salt = [0; SALT_BYTES];
+    salt.copy_from_slice(&derived[..SALT_BYTES]);
+    hash(password, salt)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub mod file;
 pub mod format;
 pub mod identity;
 pub mod mode;
+pub mod password;
 pub mod release;
 pub mod upper;
 

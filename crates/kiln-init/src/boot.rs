@@ -11,7 +11,7 @@ use crate::remember::Origin;
 use crate::root::SYSROOT;
 use crate::{
     Error, deadline, disks, early, failure, handover, identity, overlay, readahead, recovery,
-    reset, root, state, watchdog,
+    reset, root, stages, state, watchdog,
 };
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -86,9 +86,11 @@ fn boot() -> Result<Infallible, Error> {
     }
     late.wait();
     let has_state = mount_everything_writable(&mut disk, &line, sysroot)?;
+    overlay::mount_oem(sysroot)?;
     identity::establish(sysroot)?;
     note_time("state mounted at");
     write_facts(&line, &disk.node, &partition, has_state, own.as_ref())?;
+    stages::announce(line.mode, &String::from_utf8_lossy(&text))?;
     deadline::start(&line, own.as_ref(), &disk);
     drop((devices, disk));
     handover::leave(&program)

@@ -16,6 +16,7 @@ use crate::own::OwnEntry;
 use crate::remember::{Origin, Place};
 use crate::root::SYSROOT;
 use crate::{bounded, failure, state};
+use kiln_boot::entry::DEADLINE_NOTE;
 use kiln_disk::layout::ESP;
 use kiln_verity::RootArgument;
 use std::ffi::{OsStr, OsString};
@@ -77,6 +78,11 @@ impl Task {
         vec![seconds, self.node.clone(), length, generation, self.root.to_string()]
     }
 
+    /// What is written down; Kiln on the next boot tells by its beginning which stage that was.
+    fn text(&self) -> String {
+        format!("{DEADLINE_NOTE}the system was not blessed within {} s", self.seconds)
+    }
+
     fn parse(words: &[OsString]) -> Option<Self> {
         let words: Option<Vec<&str>> = words.iter().map(|word| word.to_str()).collect();
         let [seconds, node, length, generation, root] = words?.try_into().ok()?;
@@ -114,7 +120,7 @@ fn watch(task: &Task) -> ExitCode {
         }
         std::thread::sleep(left.min(PAUSE));
     }
-    let text = format!("deadline: the system was not blessed within {} s", task.seconds);
+    let text = task.text();
     note_critical(&format!("{text}; restarting"), Path::new("dev/kmsg"));
     let task = task.clone();
     bounded::run(WRITING_TIME, move || record(&task, &text));
@@ -148,6 +154,13 @@ mod tests {
         assert_eq!(Task::parse(&words[..4]), None);
         words[0] = "soon".into();
         assert_eq!(Task::parse(&words), None);
+    }
+
+    #[test]
+    fn what_it_writes_down_is_known_as_the_deadlines() {
+        let expected = "deadline: the system was not blessed within 600 s";
+        assert_eq!(task().text(), expected);
+        assert!(expected.starts_with(DEADLINE_NOTE));
     }
 
     #[test]

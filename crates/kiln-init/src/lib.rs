@@ -38,6 +38,7 @@ pub mod remember;
 pub mod reset;
 mod root;
 pub mod settle;
+mod stages;
 mod state;
 pub mod superblock;
 mod tools;

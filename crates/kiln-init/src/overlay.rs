@@ -134,6 +134,18 @@ fn mount_var(sysroot: &Path, state: &Path) -> Result<(), Error> {
     Ok(mount::bind(&source, &target)?)
 }
 
+/// Shows the owner's configuration, which lies on the state, at `/oem`: in every mode, because recovery
+/// is where a configuration is repaired.
+pub(crate) fn mount_oem(sysroot: &Path) -> Result<(), Error> {
+    let (target, source) = (sysroot.join("oem"), sysroot.join("state/oem"));
+    // A release that was made before there was such a folder still starts.
+    if !target.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(&source).map_err(file("create", &source))?;
+    Ok(mount::bind(&source, &target)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,7 +34,7 @@ pub use error::Error;
 pub use gate::{Denied, Gate};
 #[cfg(feature = "fuzzing")]
 pub use http::fuzzing;
-pub use http::{Answer, Artifacts, Document, Pushed, RangeSink, Referrer};
+pub use http::{Answer, Artifacts, Document, Pushed, RangeSink, Referrer, WebRequest, get};
 pub use image::Image;
 pub use layer::Layer;
 pub use manifest::ImageConfig;

@@ -65,6 +65,8 @@ pub struct Network {
     /// PEM bundles of trusted CAs; the first that exists counts. Without any the Mozilla roots
     /// compiled into the program are used.
     pub ca_bundles: Vec<PathBuf>,
+    /// Further CAs as PEM texts, trusted for every host beside those of the bundle.
+    pub authorities: Vec<String>,
     /// Proxies on the way to registries.
     pub proxies: Proxies,
     /// Attempts for one request, the first included.
@@ -91,6 +93,7 @@ impl Default for Network {
             registries_conf: Vec::new(),
             certificate_directories: Vec::new(),
             ca_bundles: Vec::new(),
+            authorities: Vec::new(),
             proxies: Proxies::default(),
             attempts: 6,
             first_delay: Duration::from_millis(500),

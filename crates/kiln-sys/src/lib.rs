@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "this crate is where the workspace keeps its system calls")]
 
 pub mod block;
+pub mod capture;
 #[cfg(feature = "codec")]
 pub mod codec;
 mod error;

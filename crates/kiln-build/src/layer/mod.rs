@@ -15,6 +15,7 @@ mod edit;
 mod etc_mode;
 mod late_modules;
 mod mounts;
+mod stages;
 mod units;
 mod users;
 mod var;
@@ -66,6 +67,7 @@ pub fn apply(
     mounts::add_mount_points(&mut editor)?;
     editor.file(b"usr/bin/kiln", 0o755, contents.binary)?;
     units::add_units(&mut editor)?;
+    stages::add_stages(&mut editor)?;
     let recipe = contents.recipe.to_json()?;
     // Not for everyone's eyes: it holds password hashes.
     editor.file(recipe::PATH.as_bytes(), 0o600, recipe.as_bytes())?;

@@ -19,7 +19,7 @@ const MASKED: [&str; 3] = [
 ];
 
 /// The folder of vendor units.
-const UNITS: &str = "usr/lib/systemd/system";
+pub(super) const UNITS: &str = "usr/lib/systemd/system";
 
 /// Host keys are made on the machine: keys in an image are shared by everyone who has the image.
 const SSH_HOST_KEYS: &str = "\
@@ -38,11 +38,11 @@ WantedBy=multi-user.target
 ";
 
 /// Name, text, and the link that enables it.
-struct Unit {
-    name: &'static str,
-    text: &'static str,
+pub(super) struct Unit {
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
     /// The folder of the target that pulls it in; none for units that others name.
-    enabled_in: Option<&'static str>,
+    pub(super) enabled_in: Option<&'static str>,
 }
 
 /// The life of a boot: judged, blessed, or given up.
@@ -202,7 +202,7 @@ pub(super) fn add_units(editor: &mut Editor<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn add(editor: &mut Editor<'_>, unit: &Unit) -> Result<(), Error> {
+pub(super) fn add(editor: &mut Editor<'_>, unit: &Unit) -> Result<(), Error> {
     let Unit { name, text, enabled_in } = unit;
     editor.file(format!("{UNITS}/{name}").as_bytes(), 0o644, text.as_bytes())?;
     if let Some(folder) = enabled_in {
@@ -218,6 +218,8 @@ mod tests {
     use std::process::Command;
 
     use kiln_tree::{Kind, MemoryStore, Tree};
+
+    use crate::layer::stages::STAGES;
 
     use super::{DROP_INS, Editor, LIFE_CYCLE, UNITS, Unit, add_units};
 
@@ -271,7 +273,7 @@ mod tests {
     fn systemd_finds_nothing_to_complain_about() {
         let folder = tempfile::tempdir().unwrap();
         let mut paths = Vec::new();
-        for Unit { name, text, .. } in &LIFE_CYCLE {
+        for Unit { name, text, .. } in LIFE_CYCLE.iter().chain(&STAGES) {
             let path = folder.path().join(name);
             // The program is not on this machine.
             fs::write(&path, text.replace("/usr/bin/kiln", "/bin/true")).unwrap();

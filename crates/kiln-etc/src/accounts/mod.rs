@@ -13,6 +13,7 @@
 //! Formats: passwd(5), shadow(5), group(5), gshadow(5), subuid(5), subgid(5).
 
 mod assemble;
+mod edit;
 mod entry;
 mod fate;
 mod ids;
@@ -21,6 +22,7 @@ mod merge;
 mod subordinate;
 mod table;
 
+pub use edit::{Editor, Malformed};
 pub use mask::mask;
 pub use merge::{Merged, merge};
 

@@ -54,6 +54,22 @@ impl Table {
         table
     }
 
+    /// Sets the entry of a name, in place of all that it has.
+    pub(super) fn put(&mut self, entry: Entry) {
+        let name = entry.name().to_vec();
+        let line = Line::Of(name.clone());
+        if !self.lines.contains(&line) {
+            // Whatever comes behind a NIS line is not looked at before it (nss_compat).
+            let is_foreign = |line: &Line| match line {
+                Line::Other(text) => text.first().is_some_and(|first| b"+-".contains(first)),
+                Line::Of(_) => false,
+            };
+            let at = self.lines.iter().position(is_foreign).unwrap_or(self.lines.len());
+            self.lines.insert(at, line);
+        }
+        self.entries.insert(name, vec![entry]);
+    }
+
     /// The entry that counts.
     pub(super) fn get(&self, name: &[u8]) -> Option<&Entry> {
         self.entries.get(name)?.first()
@@ -114,6 +130,18 @@ impl Side {
 
     pub(super) fn table(&self, file: AccountFile) -> &Table {
         let [passwd, group, shadow, gshadow, subuid, subgid] = &self.tables;
+        match file {
+            AccountFile::Passwd => passwd,
+            AccountFile::Group => group,
+            AccountFile::Shadow => shadow,
+            AccountFile::Gshadow => gshadow,
+            AccountFile::Subuid => subuid,
+            AccountFile::Subgid => subgid,
+        }
+    }
+
+    pub(super) fn table_mut(&mut self, file: AccountFile) -> &mut Table {
+        let [passwd, group, shadow, gshadow, subuid, subgid] = &mut self.tables;
         match file {
             AccountFile::Passwd => passwd,
             AccountFile::Group => group,

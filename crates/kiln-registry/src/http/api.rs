@@ -133,7 +133,8 @@ impl Repository {
         until: Option<u64>,
     ) -> Result<Response<Body>, Failure> {
         self.authorised(url, |authorization| {
-            self.transport.get(url, &Headers { accept, authorization, from, until })
+            let headers = Headers { accept, authorization, from, until, ..Headers::default() };
+            self.transport.get(url, &headers)
         })
     }
 

@@ -19,6 +19,9 @@ pub(super) fn tls_config(host: Option<&str>, network: &Network) -> Result<TlsCon
     let mut roots = bundle.map(|path| certificates(path)).transpose()?.unwrap_or_default();
     let mut client = None;
     let mut own = Vec::new();
+    for text in &network.authorities {
+        own.extend(authorities(text.as_bytes())?);
+    }
     for folder in network.certificate_directories.iter().zip(host).map(|(d, host)| d.join(host)) {
         if !folder.is_dir() {
             continue;
@@ -67,6 +70,24 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
         .collect();
     if certificates.is_empty() {
         return Err(refused(path, "it has no certificate in PEM form"));
+    }
+    Ok(certificates)
+}
+
+/// Certificates that a configuration brought along.
+fn authorities(text: &[u8]) -> Result<Vec<Certificate<'static>>, Error> {
+    let place = Path::new("the authorities of the configuration");
+    let items: Result<Vec<PemItem<'static>>, _> = parse_pem(text).collect();
+    let items = items.map_err(|error| refused(place, &error.to_string()))?;
+    let certificates: Vec<_> = items
+        .into_iter()
+        .filter_map(|item| match item {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        return Err(refused(place, "they have no certificate in PEM form"));
     }
     Ok(certificates)
 }

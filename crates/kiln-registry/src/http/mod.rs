@@ -22,6 +22,7 @@ mod referrers;
 mod registries_conf;
 mod retry;
 mod transport;
+mod web;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub use ranges::{Answer, RangeSink};
 pub use referrers::Referrer;
 use registries_conf::Configuration;
 use transport::Transport;
+pub use web::{WebRequest, get};
 
 /// Attempts for one request at a mirror, progress not counted.
 const MIRROR_ATTEMPTS: u32 = 2;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::time::Duration;
 
 use ureq::http::{Method, Request, Response, header};
 use ureq::{Agent, Body};
@@ -33,6 +34,10 @@ pub(super) struct Headers<'a> {
     pub(super) from: u64,
     /// First byte no longer wanted; `None` for all to the end.
     pub(super) until: Option<u64>,
+    /// Further lines, which no redirect takes along.
+    pub(super) extra: &'a [(String, String)],
+    /// For the whole transfer.
+    pub(super) patience: Option<Duration>,
 }
 
 /// The body of a request.
@@ -105,7 +110,16 @@ impl Transport {
         for _ in 0..=REDIRECTS {
             let origin = self.allowed_origin(&url)?.to_owned();
             let proxy = self.proxies.for_origin(&origin).cloned();
-            let mut request = self.agent_for(&origin).get(&url).config().proxy(proxy).build();
+            let mut request = self
+                .agent_for(&origin)
+                .get(&url)
+                .config()
+                .proxy(proxy)
+                .timeout_global(headers.patience)
+                .build();
+            for (name, value) in headers.extra {
+                request = request.header(name, value);
+            }
             if let Some(accept) = headers.accept {
                 request = request.header(header::ACCEPT, accept);
             }
@@ -130,6 +144,7 @@ impl Transport {
             if origin_of(&target) != Some(&origin) {
                 headers.authorization = None;
             }
+            headers.extra = &[];
             url = target;
         }
         Err(unusable(&url, "it redirects too often").into())
