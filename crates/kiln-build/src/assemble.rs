@@ -33,6 +33,7 @@ use kiln_verity::{RootArgument, RootHash};
 use tempfile::TempDir;
 
 use crate::addon::{self, AddonFile};
+use crate::attempts::try_twice;
 use crate::checksum::{hex, sha256};
 use crate::layer::{self, LayerContents};
 use crate::recipe::Recipe;
@@ -87,36 +88,6 @@ pub trait Place {
     }
 }
 
-/// A place that opens its root once for several attempts.
-struct Attempts<'a> {
-    place: &'a mut dyn Place,
-    root: Option<File>,
-}
-
-impl Place for Attempts<'_> {
-    fn root(&mut self, name: &str) -> Result<File, Error> {
-        let root = match self.root.take() {
-            Some(root) => root,
-            None => self.place.root(name)?,
-        };
-        let again = root.try_clone().map_err(Error::Contents)?;
-        self.root = Some(again);
-        Ok(root)
-    }
-
-    fn check(&mut self, length: u64) -> Result<(), Error> {
-        self.place.check(length)
-    }
-
-    fn spool(&self) -> Result<File, Error> {
-        self.place.spool()
-    }
-
-    fn private_folder(&self) -> Result<TempDir, Error> {
-        self.place.private_folder()
-    }
-}
-
 /// A release whose root image is in its place.
 #[derive(Debug)]
 pub struct Assembled {
@@ -130,10 +101,9 @@ pub struct Assembled {
     pub layout: Layout,
     /// Kernel arguments that a machine may switch on; the root holds them, too.
     pub addons: Vec<AddonFile>,
-    /// The boot loader for it.
-    pub loader: Vec<u8>,
-    /// The loader's suffix in names of UEFI: `x64`, `aa64`.
-    pub efi_suffix: &'static str,
+    /// What firmware starts and what that starts: paths on the ESP and contents, in the order in which
+    /// they are to be laid.
+    pub loaders: Vec<(String, Vec<u8>)>,
     /// The verity root hash.
     pub root_hash: RootHash,
     /// The root image, as [`Place::root`] gave it.
@@ -150,15 +120,10 @@ pub fn assemble(
     place: &mut dyn Place,
     progress: &mut dyn Progress,
 ) -> Result<Assembled, Error> {
-    let lenders = place.lenders(Profile::of(options.codec));
-    let mut place = Attempts { place, root: None };
-    match attempt(options, lenders.clone(), &mut place, progress) {
-        Err(error) if lenders.iter().any(|lender| lender.has_failed()) => {
-            progress.detail(&format!("again without what the slots hold: {error}"));
-            attempt(options, Vec::new(), &mut place, progress)
-        }
-        outcome => outcome,
-    }
+    let profile = Profile::of(options.codec);
+    try_twice(profile, place, progress, |lenders, place, progress| {
+        attempt(options, lenders, place, progress)
+    })
 }
 
 fn attempt(
@@ -288,14 +253,14 @@ fn attempt(
         addons: addons.iter().map(|addon| addon.facts.clone()).collect(),
         minimum_agent: env!("CARGO_PKG_VERSION").to_owned(),
     };
+    let loaders = programs.loaders.on_system_partition(kernel.architecture);
     Ok(Assembled {
         release,
         boot_file,
         recovery_file,
         layout: report.layout,
         addons,
-        loader: programs.loader,
-        efi_suffix: kernel.architecture.efi_suffix(),
+        loaders: loaders.into_iter().map(|(path, bytes)| (path, bytes.to_vec())).collect(),
         root_hash: hashes.root,
         root: root_file,
     })
@@ -319,7 +284,7 @@ fn load(
     }
 }
 
-fn encoder(
+pub(crate) fn encoder(
     codec: Codec,
     threads: usize,
     lenders: Vec<Arc<Lender>>,

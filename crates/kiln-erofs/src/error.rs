@@ -63,6 +63,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A content was written to a place that is not its own.
+    #[error("content {content} lies in the image where it does not belong")]
+    Misplaced {
+        /// Number of the content in the encoder.
+        content: u32,
+    },
     /// The first block is no EROFS superblock.
     #[error("not an EROFS image")]
     NotErofs,

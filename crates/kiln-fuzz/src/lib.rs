@@ -33,7 +33,9 @@ pub use oci::{docker_image, image_archive, oci_image, registry_text, source_name
 pub use signature::signature;
 pub use sparse::SparseDisk;
 pub use text::{boot_manifest, command_line, entry_name, os_release, release};
-pub use travel::{ledger, release_boot, release_index, release_manifest, release_table};
+pub use travel::{
+    ledger, release_blocks, release_boot, release_index, release_manifest, release_table,
+};
 pub use wishes::{disk_layout, kernel_arguments, reset};
 
 /// A target: its name, which is that of its function, of its corpus folder and of its program.
@@ -66,6 +68,7 @@ pub const TARGETS: &[Target] = &[
     ("qcow2", qcow2),
     ("registry_text", registry_text),
     ("release", release),
+    ("release_blocks", release_blocks),
     ("release_boot", release_boot),
     ("release_index", release_index),
     ("release_manifest", release_manifest),

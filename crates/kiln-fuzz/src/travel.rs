@@ -3,7 +3,9 @@
 //! The bytes of a table's pieces are given to its reader without their compression, whose digest
 //! no fuzzer could hit; what stands around them is fixed by the target.
 
+use kiln_erofs::PlacedContent;
 use kiln_host::ledger::Ledger;
+use kiln_release::blocks;
 use kiln_release::boot::{Part, Recipe, split};
 use kiln_release::manifest::Manifest;
 use kiln_release::table::{Assembler, Index};
@@ -32,6 +34,24 @@ pub fn release_boot(data: &[u8]) -> bool {
         let _ = recipe.assemble(|_, length| Ok(vec![0; usize::try_from(length).unwrap_or(0)]));
     }
     true
+}
+
+/// Reads a list of blocks for as many contents as the first two bytes say, and what a machine notes of a
+/// content that it put into its slot: what is accepted is the same when written again.
+pub fn release_blocks(data: &[u8]) -> bool {
+    let Some((count, rest)) = data.split_first_chunk::<2>() else { return false };
+    let count = usize::from(u16::from_le_bytes(*count));
+    let listed = blocks::read(rest, count).ok();
+    if let Some(listed) = &listed {
+        assert_eq!(listed.len(), count);
+        let again = blocks::write(listed).and_then(|stored| blocks::read(&stored, count));
+        assert_eq!(again.ok().as_ref(), Some(listed));
+    }
+    let noted = PlacedContent::from_bytes(rest, 1);
+    if let Some(content) = &noted {
+        assert_eq!(content.to_bytes(), rest);
+    }
+    listed.is_some() || noted.is_some()
 }
 
 /// Reads the index of a table: it is the same when written again, and pieces follow one another.

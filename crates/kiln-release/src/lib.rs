@@ -19,6 +19,7 @@
 //! bytes behind it; patches from release to release, because they need every pair and a machine may
 //! come from anywhere. Patches can be added beside this, proved by the same hash.
 
+pub mod blocks;
 pub mod boot;
 pub mod contents;
 mod error;

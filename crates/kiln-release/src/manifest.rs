@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use kiln_registry::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::blocks;
 use crate::boot::format as boot;
 use crate::contents::format as contents;
 use crate::table::format as table;
@@ -85,6 +86,8 @@ pub struct Layers {
     pub contents: Descriptor,
     /// The table.
     pub table: Descriptor,
+    /// How many blocks each content has, if the release tells it.
+    pub blocks: Option<Descriptor>,
     /// Bytes of the table's index.
     pub index_length: u64,
     /// Digest of the table's index.
@@ -140,6 +143,12 @@ impl Manifest {
                 _ => Err(Error::malformed("manifest", format!("it has not one {name}"))),
             }
         };
+        // A hint: one that cannot be used is none.
+        let mut blocks = self.layers.iter().filter(|layer| layer.media_type == blocks::MEDIA_TYPE);
+        let blocks = match (blocks.next(), blocks.next()) {
+            (Some(layer), None) if layer.size <= blocks::STORED_MAX => Some(layer.clone()),
+            _ => None,
+        };
         let table = only(table::MEDIA_TYPE, "table")?;
         let annotation = |name| table.annotations.get(name);
         let index_length = annotation(INDEX_LENGTH).and_then(|text| text.parse().ok());
@@ -161,6 +170,7 @@ impl Manifest {
             self.layers.iter().filter(|layer| layer.media_type == boot::SECTION_MEDIA_TYPE);
         Ok(Layers {
             contents: only(contents::MEDIA_TYPE, "contents")?,
+            blocks,
             index_length,
             index_digest,
             table,

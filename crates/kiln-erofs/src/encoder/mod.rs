@@ -28,8 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::extent::{Extent, SEGMENT};
 use crate::lender::{Key, Lender};
 use crate::profile::Codec;
-use segment::{Compressor, decode};
-pub(crate) use segment::{INLINE_MAX, ZSTD_WINDOW_LOG};
+pub(crate) use segment::{Compressor, INLINE_MAX, ZSTD_WINDOW_LOG, decode};
 use state::Shared;
 pub(crate) use state::{Encoded, Segment, State};
 use stored::Stored;
@@ -76,7 +75,7 @@ impl Encoder {
     /// another profile lend nothing.
     pub fn with_lenders(options: EncoderOptions, lenders: Vec<Arc<Lender>>) -> io::Result<Self> {
         let stored = Arc::new(Stored::new(options.spool, lenders, options.codec));
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(options.threads.max(1)));
         let (jobs, receiver) = crossbeam_channel::unbounded();
         let mut workers = Vec::new();
         for number in 0..options.threads.max(1) {

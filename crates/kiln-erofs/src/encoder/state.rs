@@ -8,13 +8,16 @@
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::extent::Extent;
+use crate::extent::{Extent, SEGMENT};
 use crate::format::BLOCK;
 use crate::lender::Lent;
 
 /// Bytes of contents read but not yet encoded, at most. Bounds the encoder's memory together with
 /// one segment and its output per worker.
 const BUDGET: usize = 48 << 20;
+/// The same for each worker: the segment that it encodes and two that wait, so that it never waits for
+/// the reader. A machine with one processor upgrades itself in little memory.
+const BUDGET_PER_WORKER: usize = 3 * SEGMENT;
 
 /// Counted at least per segment, so that empty-looking work is bounded too.
 const MINIMUM_CHARGE: usize = 1024;
@@ -103,9 +106,17 @@ pub(crate) struct Shared {
     changed: Condvar,
     in_flight: Mutex<usize>,
     freed: Condvar,
+    /// Bytes that may be in flight.
+    budget: usize,
 }
 
 impl Shared {
+    /// For so many workers.
+    pub(super) fn new(workers: usize) -> Self {
+        let budget = workers.saturating_mul(BUDGET_PER_WORKER).min(BUDGET);
+        Self { budget, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves the records consistent, so a panic elsewhere does not spoil them.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -211,7 +222,7 @@ impl Shared {
     /// Waits until the budget has room for a segment.
     pub(super) fn reserve(&self, bytes: usize) {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        while *in_flight > 0 && *in_flight + bytes.max(MINIMUM_CHARGE) > BUDGET {
+        while *in_flight > 0 && *in_flight + bytes.max(MINIMUM_CHARGE) > self.budget {
             in_flight = self.freed.wait(in_flight).unwrap_or_else(PoisonError::into_inner);
         }
         *in_flight += bytes.max(MINIMUM_CHARGE);

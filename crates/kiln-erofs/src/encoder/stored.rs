@@ -62,6 +62,12 @@ impl Stored {
             .find_map(|(number, lender)| Some((number, lender, lender.content(digest, size)?)))
     }
 
+    /// Whether a segment is lent by the very image that is made.
+    pub(crate) fn is_placed(&self, segment: &Segment) -> bool {
+        let lender = segment.lender().and_then(|number| self.lenders.get(number));
+        lender.is_some_and(|lender| lender.is_placed())
+    }
+
     /// Bytes of a segment from the byte offset `place` on, which [`Segment::places`] gave.
     pub(crate) fn read(&self, segment: &Segment, buffer: &mut [u8], place: u64) -> io::Result<()> {
         match segment.lender() {

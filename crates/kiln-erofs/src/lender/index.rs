@@ -69,7 +69,8 @@ impl Found {
         let mut order: Vec<u32> = (0..segments.len().min(u32::MAX as usize) as u32).collect();
         order.sort_unstable_by_key(|&number| segments.get(number as usize).map(|(key, _)| key));
         let has_failed = false.into();
-        Lender { profile, source, segments, extents, wholes, order, has_failed }
+        let is_placed = false;
+        Lender { profile, source, segments, extents, wholes, order, is_placed, has_failed }
     }
 
     fn mark(&self) -> (usize, usize, usize) {
@@ -98,6 +99,31 @@ impl Found {
             let own = (whole.segments.0.saturating_add(segments), whole.segments.1);
             Whole { segments: own, ..whole }
         }));
+    }
+
+    /// Adds a content whose parts are known.
+    pub(super) fn content<'a>(
+        &mut self,
+        digest: [u8; 32],
+        size: u64,
+        segments: impl Iterator<Item = (u64, u32, &'a [Extent])>,
+    ) {
+        let first = self.segments.len() as u32;
+        let is_whole = size <= SEGMENT as u64;
+        for (offset, tail, pieces) in segments {
+            let key = match is_whole {
+                true => Key { digest, length: size as u32, ends: (true, true) },
+                // Nothing has the length 0: it is found as a part of the whole alone.
+                false => Key { digest, length: 0, ends: (false, false) },
+            };
+            let extents = (self.extents.len() as u32, pieces.len() as u32);
+            self.extents.extend_from_slice(pieces);
+            self.segments.push((key, Lent { offset, tail, extents }));
+        }
+        if !is_whole {
+            let count = self.segments.len() as u32 - first;
+            self.wholes.push(Whole { digest, size, segments: (first, count) });
+        }
     }
 
     /// Adds a file.

@@ -66,6 +66,8 @@ pub struct Lender {
     wholes: Vec<Whole>,
     /// Segments sorted by key.
     order: Vec<u32>,
+    /// Whether its contents lie in the image that they are lent to.
+    is_placed: bool,
     has_failed: AtomicBool,
 }
 
@@ -78,6 +80,23 @@ impl Lender {
     pub fn new(source: Arc<dyn Source>, profile: Profile, threads: usize) -> Result<Self, Error> {
         let image = Image::open(Arc::clone(&source))?;
         Ok(index::read(&image, profile, threads).into_lender(source, profile))
+    }
+
+    /// One whose parts are known: for each content its digest, its size, and for each of its segments
+    /// where it and its tail lie and its pieces. Only whole contents are lent.
+    pub(crate) fn of_parts<'a, Segments: Iterator<Item = (u64, u32, &'a [Extent])>>(
+        source: Arc<dyn Source>,
+        profile: Profile,
+        contents: impl Iterator<Item = ([u8; 32], u64, Segments)>,
+    ) -> Self {
+        let mut found = index::Found::default();
+        contents.for_each(|(digest, size, segments)| found.content(digest, size, segments));
+        Self { is_placed: true, ..found.into_lender(source, profile) }
+    }
+
+    /// Whether its contents lie in the image that they are lent to.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.is_placed
     }
 
     /// The profile it was written with.

@@ -19,14 +19,15 @@ mod xattr;
 
 use std::fs::File;
 
-use crate::encoder::{Encoder, State};
+use crate::encoder::{Encoded, Encoder, State};
 use crate::error::Error;
 use crate::format::{BLOCK, COMPAT_CHECKSUM, COMPAT_MTIME, SLOT, Superblock};
+use crate::placed::BLOCKS_BEGIN;
 use contents::{Placement, encoded, first_with_same};
 use inode::Prepared;
 use kiln_tree::Kind;
 use meta::{Allocator, configurations, incompatible_features};
-use plan::ContentPlan;
+pub(crate) use plan::ContentPlan;
 use stream::Stream;
 pub use validate::ValidatedTree;
 use xattr::XattrTable;
@@ -242,6 +243,10 @@ impl<'a> Writer<'a> {
         for placement in placements {
             let encoded = encoded(self.state, placement.content)?;
             let blocks = self.plan(placement.content)?.blocks;
+            if self.is_in_place(encoded, placement)? {
+                stream.skip(u64::from(blocks) * BLOCK as u64)?;
+                continue;
+            }
             let mut remaining = u64::from(blocks) * BLOCK as u64;
             for &segment in self.state.segments(encoded) {
                 for (extent, place) in segment.places(self.state.extents(segment)) {
@@ -268,6 +273,30 @@ impl<'a> Writer<'a> {
             stream.buffer.resize(stream.buffer.len() + remaining as usize, 0);
         }
         Ok(())
+    }
+
+    /// Whether a content's blocks lie already where they belong. Elsewhere in the new image they
+    /// cannot be copied from: something may have been written over them.
+    fn is_in_place(&self, encoded: &Encoded, placement: &Placement) -> Result<bool, Error> {
+        let mut place = BLOCKS_BEGIN + u64::from(placement.first_block) * BLOCK as u64;
+        let mut is_in_place = false;
+        for segment in self.state.segments(encoded) {
+            if !self.encoder.stored().is_placed(segment) {
+                return Ok(false);
+            }
+            let mut end = place;
+            for (extent, at) in segment.places(self.state.extents(*segment)) {
+                if at >= BLOCKS_BEGIN {
+                    if at != end {
+                        return Err(Error::Misplaced { content: placement.content });
+                    }
+                    end += u64::from(extent.stored).next_multiple_of(BLOCK as u64);
+                    is_in_place = true;
+                }
+            }
+            place = end;
+        }
+        Ok(is_in_place)
     }
 
     fn plan(&self, content: u32) -> Result<ContentPlan, Error> {

@@ -8,17 +8,18 @@
 use super::index::{Piece, index_length};
 use crate::encoder::{Encoded, INLINE_MAX, State};
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::format::BLOCK;
 
 /// How a content lies in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ContentPlan {
+pub(crate) struct ContentPlan {
     /// Flat or with index.
     pub(super) compressed: bool,
     /// Blocks of its own.
-    pub(super) blocks: u32,
+    pub(crate) blocks: u32,
     /// Bytes beside the inode.
-    pub(super) inline: usize,
+    pub(crate) inline: usize,
     /// Blocks of the file, decompressed: number of index entries.
     pub(super) clusters: usize,
 }
@@ -26,12 +27,18 @@ pub(super) struct ContentPlan {
 impl ContentPlan {
     /// Plans a content.
     pub(super) fn new(state: &State, encoded: &Encoded) -> Result<Self, Error> {
+        Self::of(encoded.size, || state.pieces(encoded))
+    }
+
+    /// Plans a content of `size` bytes with these pieces, as a spool has them.
+    pub(crate) fn of<'a, Pieces: Iterator<Item = &'a Extent>>(
+        size: u64,
+        extents: impl Fn() -> Pieces,
+    ) -> Result<Self, Error> {
         let too_large = || Error::TooLarge { what: "a file" };
-        let clusters =
-            usize::try_from(encoded.size.div_ceil(BLOCK as u64)).map_err(|_| too_large())?;
-        let extents = || state.pieces(encoded);
+        let clusters = usize::try_from(size.div_ceil(BLOCK as u64)).map_err(|_| too_large())?;
         if !extents().any(|extent| extent.compressed) {
-            let tail = (encoded.size % BLOCK as u64) as usize;
+            let tail = (size % BLOCK as u64) as usize;
             let inline = if tail <= INLINE_MAX { tail } else { 0 };
             let blocks = clusters - usize::from(inline > 0);
             let blocks = u32::try_from(blocks).map_err(|_| too_large())?;

@@ -35,6 +35,13 @@ impl<'a> Stream<'a> {
         self.buffer.resize(self.buffer.len() + missing as usize, 0);
     }
 
+    /// Leaves bytes out that are in the file already. The first block is none of them.
+    pub(super) fn skip(&mut self, length: u64) -> Result<(), Error> {
+        self.flush()?;
+        self.written += length;
+        Ok(())
+    }
+
     /// Writes the buffer out if it is full.
     pub(super) fn drain(&mut self) -> Result<(), Error> {
         if self.buffer.len() < WRITE_BUFFER { Ok(()) } else { self.flush() }

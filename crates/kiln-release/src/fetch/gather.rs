@@ -2,7 +2,8 @@
 //!
 //! The first stretch goes alone and shows whether the registry knows ranges. If it does not, its
 //! answer is the whole blob and brings everything, so nothing is asked for twice. Each frame is
-//! verified and spooled as soon as its last byte is there; a break costs the frames under way.
+//! verified as soon as its last byte is there, and what came of it is kept before: a break costs the
+//! bytes that nobody has read yet.
 
 use std::io;
 use std::ops::Range;
@@ -11,28 +12,122 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kiln_registry::{Answer, RangeSink};
 
-use super::{Plan, Remote, Spool, Stage, Watch};
+use super::placed::{Coming, Placed};
+use super::plan::Plan;
+use super::{LocalContents, Remote, Spool, Stage, Watch};
 use crate::Error;
 use crate::contents::decode_frame;
-use crate::table::Chunk;
+use crate::table::{Chunk, Table, TableContent};
 
 /// Requests side by side.
 pub(super) const CONNECTIONS: usize = 6;
 
-/// Brings all missing chunks into the spool.
+/// Where chunks go that came: into the spool, or with their content into the new root.
+pub(super) struct Taker<'a> {
+    table: &'a Table,
+    local: &'a LocalContents,
+    spool: Mutex<&'a mut Spool>,
+    placing: Option<(&'a Placed, &'a Coming)>,
+    /// Held by who has a content of several chunks in memory.
+    one_at_a_time: Mutex<()>,
+}
+
+impl<'a> Taker<'a> {
+    pub(super) fn new(
+        table: &'a Table,
+        local: &'a LocalContents,
+        spool: &'a mut Spool,
+        placing: Option<(&'a Placed, &'a Coming)>,
+    ) -> Self {
+        let (spool, one_at_a_time) = (Mutex::new(spool), Mutex::default());
+        Self { table, local, spool, placing, one_at_a_time }
+    }
+
+    /// Takes a chunk that was verified, with its frame.
+    fn take(&self, chunk: &Chunk, frame: &[u8], bytes: &[u8]) -> io::Result<()> {
+        let found = self
+            .placing
+            .and_then(|(placed, coming)| Some((placed, coming, coming.content(&chunk.digest)?)));
+        let Some((placed, coming, number)) = found else {
+            return lock(&self.spool).put(chunk, frame);
+        };
+        let Some(content) = self.table.contents.get(number) else { return Ok(()) };
+        if content.digest == chunk.digest {
+            return match placed.put(number, content, &mut &bytes[..])? {
+                true => lock(&self.spool).forget(chunk),
+                false => lock(&self.spool).put(chunk, frame),
+            };
+        }
+        let chunks = self.table.chunks.get(content.chunks.clone()).unwrap_or_default();
+        let before = chunks.iter().take_while(|one| one.digest != chunk.digest);
+        let before = before.map(|one| u64::from(one.frame_length)).sum();
+        match placed.wait(number, before, chunk, frame)? {
+            true => lock(&self.spool).forget(chunk)?,
+            false => lock(&self.spool).put(chunk, frame)?,
+        }
+        if coming.came(number) { self.place(placed, number, content) } else { Ok(()) }
+    }
+
+    /// Puts a content of several chunks into the root. One that cannot be put together waits for whoever
+    /// encodes what is left.
+    fn place(&self, placed: &Placed, number: usize, content: &TableContent) -> io::Result<()> {
+        let chunks = self.table.chunks.get(content.chunks.clone()).unwrap_or_default();
+        let _alone = lock(&self.one_at_a_time);
+        let mut is_whole = true;
+        let mut bytes = chunks.iter().map_while(|chunk| {
+            let found = placed.waiting(chunk).or_else(|| match lock(&self.spool).read(chunk) {
+                Ok(Some(bytes)) => Some(bytes),
+                _ => self.local.read(chunk).ok().flatten(),
+            });
+            is_whole = found.is_some();
+            found
+        });
+        let mut reader = Joined { parts: &mut bytes, part: io::Cursor::default() };
+        match placed.put(number, content, &mut reader) {
+            Err(error) if is_whole => Err(error),
+            Ok(true) => {
+                let mut spool = lock(&self.spool);
+                chunks.iter().try_for_each(|chunk| spool.forget(chunk))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Chunks one behind the other.
+struct Joined<'a> {
+    parts: &'a mut dyn Iterator<Item = Vec<u8>>,
+    part: io::Cursor<Vec<u8>>,
+}
+
+impl io::Read for Joined<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.part.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(next) = self.parts.next() else { return Ok(0) };
+            self.part = io::Cursor::new(next);
+        }
+    }
+}
+
+/// Brings all missing chunks to the taker.
 ///
 /// # Errors
-/// All of reading; what was fetched stays in the spool.
-pub fn gather(
+/// All of reading; what was fetched is kept.
+pub(super) fn gather(
     remote: &Remote,
     plan: &Plan,
-    spool: &mut Spool,
+    taker: &Taker<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), Error> {
     let Some((first, rest)) = plan.stretches.split_first() else { return Ok(()) };
     let shared = Shared {
         plan,
-        spool: Mutex::new(spool),
+        taker,
+        is_done: plan.missing.iter().map(|_| AtomicBool::new(false)).collect(),
         whole: AtomicBool::new(false),
         done: AtomicU64::new(0),
         watch,
@@ -66,27 +161,32 @@ pub(super) fn fetch_chunk(remote: &Remote, chunk: &Chunk) -> Result<Vec<u8>, Err
     sink.bytes.ok_or_else(|| Error::malformed("contents", "a frame did not come"))
 }
 
-struct Shared<'a> {
+struct Shared<'a, 'b> {
     plan: &'a Plan,
-    spool: Mutex<&'a mut Spool>,
+    taker: &'a Taker<'b>,
+    /// By place in the plan.
+    is_done: Vec<AtomicBool>,
     /// One answer brings the whole blob; nobody else needs to ask.
     whole: AtomicBool,
     done: AtomicU64,
     watch: &'a Watch<'a>,
 }
 
-impl Shared<'_> {
+impl Shared<'_, '_> {
     fn fetch(&self, remote: &Remote, chunks: Range<usize>) -> Result<(), Error> {
         if self.whole.load(Ordering::Relaxed) {
             // Somebody has all; what is left here comes with it.
             return Ok(());
         }
+        let missing = self.plan.missing.get(chunks.start);
+        let begun = missing.map(|chunk| lock(&self.taker.spool).beginning(chunk));
         let mut sink = Frames {
             shared: self,
             next: chunks.start,
             end: chunks.end,
             position: 0,
-            frame: Vec::new(),
+            // What cannot be read is fetched.
+            frame: begun.and_then(Result::ok).unwrap_or_default(),
             is_whole: false,
             is_idle: false,
         };
@@ -97,8 +197,8 @@ impl Shared<'_> {
 }
 
 /// Cuts frames out of what comes.
-struct Frames<'a, 'b> {
-    shared: &'a Shared<'b>,
+struct Frames<'a, 'b, 'c> {
+    shared: &'a Shared<'b, 'c>,
     /// The next chunk of the plan, and the first that is another's.
     next: usize,
     end: usize,
@@ -111,23 +211,24 @@ struct Frames<'a, 'b> {
     is_idle: bool,
 }
 
-impl Frames<'_, '_> {
+impl Frames<'_, '_, '_> {
     /// The next chunk that is not here yet.
     fn advance(&mut self) {
         if self.is_whole {
-            let spool = lock(&self.shared.spool);
-            while self.next < self.end && spool.contains(&self.shared.plan.missing[self.next]) {
+            let is_done = |done: &AtomicBool| done.load(Ordering::Relaxed);
+            while self.next < self.end && self.shared.is_done.get(self.next).is_some_and(is_done) {
                 self.next += 1;
             }
         }
     }
 }
 
-impl RangeSink for Frames<'_, '_> {
+impl RangeSink for Frames<'_, '_, '_> {
     fn wanted(&self) -> Range<u64> {
         match self.shared.plan.missing.get(self.next..self.end) {
             Some([first, rest @ ..]) if !self.is_idle => {
-                first.frame_offset..rest.last().unwrap_or(first).frame_end()
+                let here = self.frame.len() as u64;
+                first.frame_offset + here..rest.last().unwrap_or(first).frame_end()
             }
             _ => 0..0,
         }
@@ -135,11 +236,11 @@ impl RangeSink for Frames<'_, '_> {
 
     fn begin(&mut self, offset: u64, answer: Answer) {
         self.position = offset;
-        self.frame.clear();
         if answer == Answer::Whole && !self.is_whole {
             self.is_idle = self.shared.whole.swap(true, Ordering::Relaxed);
             self.is_whole = !self.is_idle;
             if self.is_whole {
+                self.frame.clear();
                 self.next = 0;
                 self.end = self.shared.plan.missing.len();
                 self.advance();
@@ -170,12 +271,22 @@ impl RangeSink for Frames<'_, '_> {
             bytes = &bytes[taken..];
             self.position += taken as u64;
             if taken < missing {
+                lock(&self.shared.taker.spool).begin(chunk, &self.frame)?;
                 continue;
             }
             let frame = std::mem::take(&mut self.frame);
-            decode_frame(&frame, chunk.length, &chunk.digest)
-                .map_err(|error| wrong(error.to_string()))?;
-            lock(&self.shared.spool).put(chunk, &frame)?;
+            let decoded = match decode_frame(&frame, chunk.length, &chunk.digest) {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    // What was kept of it may be what is wrong.
+                    lock(&self.shared.taker.spool).forget(chunk)?;
+                    return Err(wrong(error.to_string()));
+                }
+            };
+            self.shared.taker.take(chunk, &frame, &decoded)?;
+            if let Some(is_done) = self.shared.is_done.get(self.next) {
+                is_done.store(true, Ordering::Relaxed);
+            }
             self.next += 1;
             self.advance();
             let length = u64::from(chunk.frame_length);

@@ -30,6 +30,8 @@ struct Place {
 pub struct LocalContents {
     images: Vec<Image<File>>,
     chunks: HashMap<[u8; 32], Place>,
+    /// Number of the image that the new root is written over.
+    target: Option<u8>,
     lenders: Vec<Arc<Lender>>,
 }
 
@@ -80,6 +82,22 @@ impl LocalContents {
             }
         });
         self.images.push(image);
+    }
+
+    /// Adds the contents of what the new root will be written over: they can be read only until then.
+    /// To be called last, so that everything else is taken from elsewhere.
+    pub fn add_target(&mut self, root: &File, threads: usize) {
+        let number = self.images.len();
+        self.add_root(root, threads);
+        if self.images.len() > number {
+            self.target = u8::try_from(number).ok();
+        }
+    }
+
+    /// Whether a chunk is here, and only where the new root will be written.
+    pub(super) fn is_passing(&self, chunk: &Chunk) -> bool {
+        let place = self.chunks.get(&chunk.digest);
+        place.is_some_and(|place| self.target == Some(place.image))
     }
 
     /// Adds what gives encoded contents as they are. It must not be where the new root goes.

@@ -2,25 +2,26 @@
 //!
 //! [`look_up`] and [`Named::resolve`] ask what a reference means. [`Remote`] is a release in a
 //! registry; [`LocalContents`] is what the slots hold; [`plan`] says what is missing, and is pure;
-//! [`Spool`] keeps what was fetched across interruptions; [`rebuild`] writes the root image.
+//! [`Spool`] keeps what was fetched across interruptions, [`placed`] what went into the new root at
+//! once; [`rebuild`] writes the root image.
 //! [`lender`] is a slot that gives encoded contents as they are. [`bring`] does all of it in order. Nothing here knows slots, boot entries or when to reboot.
 
 mod bring;
 mod gather;
 mod local;
+mod placed;
 mod plan;
 mod proven;
 mod rebuild;
 mod remote;
 mod resolve;
+mod section;
 mod spool;
 
 pub use bring::{Brought, bring};
-pub use gather::gather;
 pub use local::LocalContents;
-pub use plan::{Plan, Stretch, plan};
 pub use proven::lender;
-pub use rebuild::{Chunks, Place, RebuildOptions, check_profile, rebuild};
+pub use rebuild::{Place, RebuildOptions, check_profile};
 pub use remote::Remote;
 pub use resolve::{Found, Named, look_up, resolve};
 pub use spool::Spool;

@@ -13,43 +13,40 @@ const STRETCH_MAX: u64 = 4 << 20;
 
 /// Neighbouring frames that one request brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stretch {
+pub(super) struct Stretch {
     /// Bytes of the contents.
-    pub bytes: Range<u64>,
+    pub(super) bytes: Range<u64>,
     /// Frames in it, by place in [`Plan::missing`].
-    pub chunks: Range<usize>,
+    pub(super) chunks: Range<usize>,
 }
 
 /// What is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Chunks that are nowhere here, each once, in the order of the contents.
-    pub missing: Vec<Chunk>,
+    pub(super) missing: Vec<Chunk>,
     /// The requests that bring them.
-    pub stretches: Vec<Stretch>,
+    pub(super) stretches: Vec<Stretch>,
     /// Bytes of frames to fetch.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// Bytes of frames fetched by an interrupted run.
-    pub kept: u64,
+    pub(super) kept: u64,
     /// Bytes of all frames.
-    pub total: u64,
+    pub(super) total: u64,
 }
 
-impl Plan {
-    /// Bytes that the requests ask for, with what lies between frames.
-    #[must_use]
-    pub fn wire_bytes(&self) -> u64 {
-        self.stretches.iter().map(|stretch| stretch.bytes.end - stretch.bytes.start).sum()
-    }
-}
-
-/// Compares a table with what is here.
+/// Compares a table with what is here. `placed` are chunks that need not come any more.
 #[must_use]
-pub fn plan(table: &Table, local: &LocalContents, spool: &Spool) -> Plan {
+pub(super) fn plan(
+    table: &Table,
+    local: &LocalContents,
+    spool: &Spool,
+    placed: &HashSet<[u8; 32]>,
+) -> Plan {
     let mut plan = Plan { total: table.contents_length, ..Plan::default() };
     let mut seen = HashSet::new();
     for chunk in &table.chunks {
-        if !seen.insert(chunk.digest) || local.contains(chunk) {
+        if !seen.insert(chunk.digest) || local.contains(chunk) || placed.contains(&chunk.digest) {
             continue;
         }
         if spool.contains(chunk) {
@@ -59,25 +56,30 @@ pub fn plan(table: &Table, local: &LocalContents, spool: &Spool) -> Plan {
         plan.bytes += u64::from(chunk.frame_length);
         plan.missing.push(*chunk);
     }
-    plan.stretches = coalesce(&plan.missing);
+    plan.stretches = coalesce(&plan.missing, |chunk| spool.begun(chunk));
     plan
 }
 
-/// Chunks must come in the order of their frames.
-fn coalesce(chunks: &[Chunk]) -> Vec<Stretch> {
+/// Chunks must come in the order of their frames. `begun` says how many bytes of a frame are here: a
+/// stretch begins behind them.
+fn coalesce(chunks: &[Chunk], begun: impl Fn(&Chunk) -> u32) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     for (number, chunk) in chunks.iter().enumerate() {
         let end = chunk.frame_end();
+        let here = begun(chunk);
         match stretches.last_mut() {
             Some(last)
-                if chunk.frame_offset.saturating_sub(last.bytes.end) < GAP
+                if here == 0
+                    && chunk.frame_offset.saturating_sub(last.bytes.end) < GAP
                     && end - last.bytes.start <= STRETCH_MAX =>
             {
                 last.bytes.end = end;
                 last.chunks.end = number + 1;
             }
-            _ => stretches
-                .push(Stretch { bytes: chunk.frame_offset..end, chunks: number..number + 1 }),
+            _ => {
+                let start = chunk.frame_offset + u64::from(here);
+                stretches.push(Stretch { bytes: start..end, chunks: number..number + 1 });
+            }
         }
     }
     stretches
@@ -104,8 +106,13 @@ mod tests {
             chunk(200_000 + GAP + STRETCH_MAX - 5, 10),
         ];
         let found: Vec<Range<usize>> =
-            coalesce(&chunks).into_iter().map(|stretch| stretch.chunks).collect();
+            coalesce(&chunks, |_| 0).into_iter().map(|stretch| stretch.chunks).collect();
         assert_eq!(found, [0..3, 3..4, 4..5, 5..6]);
-        assert!(coalesce(&[]).is_empty());
+        assert!(coalesce(&[], |_| 0).is_empty());
+        // What was begun is asked for from where it ended.
+        let begun = |chunk: &Chunk| if chunk.frame_offset == 10 { 7 } else { 0 };
+        let found = coalesce(&chunks, begun);
+        let bytes: Vec<Range<u64>> = found.into_iter().take(2).map(|one| one.bytes).collect();
+        assert_eq!(bytes, [0..10, 17..29 + GAP]);
     }
 }

@@ -29,10 +29,10 @@ pub struct RebuildOptions {
 }
 
 /// Gives a chunk, verified.
-pub type Chunks<'a> = dyn FnMut(&Chunk) -> Result<Vec<u8>, Error> + 'a;
+pub(super) type Chunks<'a> = dyn FnMut(&Chunk) -> Result<Vec<u8>, Error> + 'a;
 
-/// Gives the place of the root image, open for reading and writing. Asked once, when everything was
-/// fetched and encoded, right before the first byte is written.
+/// Gives the place of the root image, open for reading and writing. Asked once, right before the first
+/// byte is written: of a small update everything was fetched and encoded then, of a large one nothing.
 pub type Place<'a> = dyn FnMut() -> io::Result<File> + 'a;
 
 /// The profile of a release, if this build can write it and is new enough for the release.
@@ -61,7 +61,7 @@ fn version(text: &str) -> [u64; 3] {
 ///
 /// # Errors
 /// [`Error::RootHash`] naming both hashes if it is not; what `chunks` says; a full disk.
-pub fn rebuild(
+pub(super) fn rebuild(
     table: Table,
     release: &Release,
     chunks: &mut Chunks<'_>,

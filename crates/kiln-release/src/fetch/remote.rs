@@ -6,8 +6,10 @@ use std::ops::Range;
 use kiln_registry::{Answer, Artifacts, Digest, RangeSink};
 use kiln_tree::tree_digest;
 
+use super::section::Section;
 use super::spool::Spool;
 use super::{Stage, Watch};
+use crate::blocks;
 use crate::boot::{Recipe, split};
 use crate::contents::hex;
 use crate::image::Digests;
@@ -15,6 +17,12 @@ use crate::manifest::{Layers, Manifest};
 use crate::push::check_tree;
 use crate::table::{Assembler, Index, Piece, Table, unpack_piece};
 use crate::{Error, Release};
+
+/// The mode whose boot file is brought.
+const MODE: &str = "system";
+
+/// Gives a content of a root by digest and length.
+pub(super) type OfRoot<'a> = dyn FnMut(&[u8; 32], u64, &Spool) -> Option<Vec<u8>> + 'a;
 
 /// A release whose manifest and facts were read.
 #[derive(Debug)]
@@ -86,6 +94,13 @@ impl Remote {
         Ok(table)
     }
 
+    /// How many blocks each content has, if the release tells it in a form that can be used.
+    pub(super) fn blocks(&self, table: &Table) -> Result<Option<Vec<u32>>, Error> {
+        let Some(layer) = &self.layers.blocks else { return Ok(None) };
+        let stored = self.repository.blob(layer.digest, layer.size)?;
+        Ok(blocks::read(&stored, table.contents.len()).ok())
+    }
+
     /// Fetches neighbouring pieces together.
     fn fetch_pieces(
         &self,
@@ -141,7 +156,7 @@ impl Remote {
         Ok(sink.bytes)
     }
 
-    /// The boot files by mode, of which only those sections are fetched that neither the boot files
+    /// The boot file of the system, by its mode, of which only those sections are fetched that neither the boot files
     /// `here` nor the spool have. They are checked against the facts.
     ///
     /// # Errors
@@ -149,6 +164,18 @@ impl Remote {
     pub fn boot_files(
         &self,
         here: &[Vec<u8>],
+        spool: &mut Spool,
+        watch: &Watch<'_>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        self.boot_files_beside(here, &mut |_, _, _| None, spool, watch)
+    }
+
+    /// The same; `of_root` gives contents of the release's root by digest and length, verified. The
+    /// kernel is one of them and needs to come only once.
+    pub(super) fn boot_files_beside(
+        &self,
+        here: &[Vec<u8>],
+        of_root: &mut OfRoot<'_>,
         spool: &mut Spool,
         watch: &Watch<'_>,
     ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
@@ -160,7 +187,8 @@ impl Remote {
             }
         }
         let mut files = BTreeMap::new();
-        for facts in &self.release.boot_files {
+        // Any other mode's is made from it on the machine.
+        for facts in self.release.boot_files.iter().filter(|file| file.mode == MODE) {
             let missing = || Error::malformed("manifest", format!("no boot file {}", facts.mode));
             let layer = self.layers.recipes.get(&facts.mode).ok_or_else(missing)?;
             let recipe = Recipe::parse(&self.repository.blob(layer.digest, layer.size)?)?;
@@ -173,7 +201,10 @@ impl Remote {
             }
             let file = recipe.assemble(|digest, length| match local.get(digest) {
                 Some(bytes) if bytes.len() as u64 == length => Ok(bytes.to_vec()),
-                _ => self.section(Digest::from_bytes(*digest), length, spool, watch),
+                _ => match of_root(digest, length, spool) {
+                    Some(bytes) => Ok(bytes),
+                    None => self.section(Digest::from_bytes(*digest), length, spool, watch),
+                },
             })?;
             files.insert(facts.mode.clone(), file);
         }
@@ -213,7 +244,7 @@ const STRETCH: u64 = 8 << 20;
 
 /// Tells how far a section is.
 struct Watched<'a> {
-    section: &'a mut super::spool::Section,
+    section: &'a mut Section,
     length: u64,
     watch: &'a Watch<'a>,
 }

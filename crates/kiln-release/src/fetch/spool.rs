@@ -1,18 +1,23 @@
 //! What was fetched, on disk until the release stands: an interrupted download goes on.
 //!
-//! One file of frames, appended to; pieces of tables and halves of sections as files of their own.
-//! Everything is verified before it is written and again when it is read, so a power cut in the
-//! middle costs what was being written and nothing else, and the files need no order of flushes.
-//! Pieces stay when all else goes: the next release shares most of them.
+//! One file of frames, whole ones and those that are coming; pieces of tables and halves of sections
+//! as files of their own. Everything whole is verified before it is written and again when it is
+//! read, so a power cut in the middle costs what was being written and nothing else, and the files
+//! need no order of flushes. Room of frames that are needed no longer is used again, so that what
+//! goes on into a slot at once costs a few megabytes here and not the whole release; appending alone
+//! was dropped, it wrote every update once more. Pieces stay when all else goes: the next release
+//! shares most of them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use kiln_registry::{Answer, Digest, RangeSink};
+use kiln_registry::Digest;
 
+use super::placed::PLACED;
+use super::section::Section;
 use crate::Error;
 use crate::contents::format::{CHUNK_MAX, frame_max};
 use crate::contents::{decode_frame, hex, sha256};
@@ -23,8 +28,15 @@ use crate::table::format::PIECE_MAX;
 const FRAMES: &str = "frames";
 /// Name of the folder of pieces.
 const PIECES: &str = "pieces";
-/// Bytes in front of each frame: digest of the chunk, its length, length of the frame.
-const RECORD: usize = 40;
+/// First bytes of a record in use.
+const MAGIC: &[u8; 8] = b"KILNFRM1";
+/// Bytes in front of each frame: [`MAGIC`], digest of the chunk, its length, length of the frame, bytes
+/// of the frame that are there.
+const RECORD: usize = 52;
+/// Place in a record of the bytes that are there.
+const HAVE: u64 = 48;
+/// Records begin at multiples of this many bytes: a page, so that two never share one.
+const UNIT: u64 = 4096;
 /// After so many bytes they are flushed: what a power cut can cost.
 const FLUSH_EVERY: u64 = 16 << 20;
 
@@ -34,15 +46,29 @@ pub struct Spool {
     folder: PathBuf,
     frames: File,
     index: HashMap<[u8; 32], Place>,
-    end: u64,
-    flushed: u64,
+    room: Room,
+    unflushed: u64,
+    written: u64,
 }
 
+/// A frame, or the beginning of one.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     offset: u64,
     length: u32,
     frame_length: u32,
+    have: u32,
+}
+
+impl Place {
+    fn is_whole(&self) -> bool {
+        self.have == self.frame_length
+    }
+
+    /// Of what chunk it is.
+    fn fits(&self, chunk: &Chunk) -> bool {
+        self.length == chunk.length && (self.is_whole() || self.frame_length == chunk.frame_length)
+    }
 }
 
 impl Spool {
@@ -62,69 +88,127 @@ impl Spool {
             .open(folder.join(FRAMES))
             .map_err(failed("open the frames of"))?;
         frames.lock().map_err(failed("lock"))?;
-        let mut spool =
-            Self { folder: folder.to_owned(), frames, index: HashMap::new(), end: 0, flushed: 0 };
+        let (index, room) = (HashMap::new(), Room::default());
+        let folder_path = folder.to_owned();
+        let mut spool = Self { folder: folder_path, frames, index, room, unflushed: 0, written: 0 };
         spool.scan().map_err(failed("read the frames of"))?;
         Ok(spool)
     }
 
-    /// Takes up what is whole, and cuts the rest off.
+    /// Takes up what is whole, and what came of the rest. Room that is used again leaves parts of
+    /// older records, so every place where one can begin is looked at.
     fn scan(&mut self) -> io::Result<()> {
-        let mut reader = BufReader::with_capacity(1 << 20, &self.frames);
-        let mut header = [0; RECORD];
-        let mut frame = Vec::new();
-        while reader.read_exact(&mut header).is_ok() {
-            let mut digest = [0; 32];
-            digest.copy_from_slice(&header[..32]);
-            let number = |at: usize| {
-                u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-            };
-            let (length, frame_length) = (number(32), number(36));
-            let is_sound =
-                length as usize <= CHUNK_MAX && u64::from(frame_length) <= frame_max(length);
-            if !is_sound {
-                break;
+        let end = self.frames.metadata()?.len();
+        let mut at = 0;
+        while at < end {
+            match self.record(at) {
+                Some((digest, place)) if !self.index.contains_key(&digest) => {
+                    let units = units(place.frame_length);
+                    self.room.take(at / UNIT, units);
+                    self.index.insert(digest, place);
+                    at += units * UNIT;
+                }
+                _ => at += UNIT,
             }
-            frame.resize(frame_length as usize, 0);
-            if reader.read_exact(&mut frame).is_err()
-                || decode_frame(&frame, length, &digest).is_err()
-            {
-                break;
-            }
-            let offset = self.end + RECORD as u64;
-            self.index.insert(digest, Place { offset, length, frame_length });
-            self.end = offset + u64::from(frame_length);
         }
-        self.flushed = self.end;
-        self.frames.set_len(self.end)
+        Ok(())
+    }
+
+    /// The record at this place, if it is one that [`Self::begin`] writes and what is there is sound.
+    fn record(&self, at: u64) -> Option<([u8; 32], Place)> {
+        let mut header = [0; RECORD];
+        self.frames.read_exact_at(&mut header, at).ok()?;
+        let digest = *header.get(8..40)?.first_chunk::<32>()?;
+        let number = |at: usize| {
+            header.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))
+        };
+        let (length, frame_length, have) = (number(40)?, number(44)?, number(48)?);
+        let is_sound = header.starts_with(MAGIC)
+            && (1..=CHUNK_MAX).contains(&(length as usize))
+            && u64::from(frame_length) <= frame_max(length)
+            && have <= frame_length;
+        let place = Place { offset: at + RECORD as u64, length, frame_length, have };
+        let bytes = is_sound.then(|| self.bytes_of(&place).ok()).flatten()?;
+        // What is not whole has no digest yet; it is compared when the rest is there.
+        (!place.is_whole() || decode_frame(&bytes, length, &digest).is_ok())
+            .then_some((digest, place))
+    }
+
+    fn bytes_of(&self, place: &Place) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; place.have as usize];
+        self.frames.read_exact_at(&mut bytes, place.offset)?;
+        Ok(bytes)
     }
 
     /// Whether a chunk is here.
     #[must_use]
     pub fn contains(&self, chunk: &Chunk) -> bool {
-        self.index.get(&chunk.digest).is_some_and(|place| place.length == chunk.length)
+        let place = self.index.get(&chunk.digest);
+        place.is_some_and(|place| place.is_whole() && place.fits(chunk))
+    }
+
+    /// Bytes of the beginning of a chunk's frame that are here, if it is not whole.
+    pub(super) fn begun(&self, chunk: &Chunk) -> u32 {
+        let place = self.index.get(&chunk.digest).filter(|place| !place.is_whole());
+        place.filter(|place| place.fits(chunk)).map_or(0, |place| place.have)
+    }
+
+    /// The beginning of a chunk's frame, not verified; empty if there is none.
+    pub(super) fn beginning(&self, chunk: &Chunk) -> io::Result<Vec<u8>> {
+        let place = self.index.get(&chunk.digest).filter(|place| !place.is_whole());
+        place.filter(|place| place.fits(chunk)).map_or(Ok(Vec::new()), |place| self.bytes_of(place))
+    }
+
+    /// Makes sure that this beginning of a chunk's frame is kept, of which earlier calls have written
+    /// some.
+    pub(super) fn begin(&mut self, chunk: &Chunk, frame: &[u8]) -> io::Result<()> {
+        if self.contains(chunk) {
+            return Ok(());
+        }
+        let place = match self.index.get(&chunk.digest) {
+            Some(place) if place.fits(chunk) => *place,
+            _ => {
+                self.forget(chunk)?;
+                let at = self.room.allocate(units(chunk.frame_length)) * UNIT;
+                let mut header = MAGIC.to_vec();
+                header.extend(chunk.digest);
+                header.extend(chunk.length.to_le_bytes());
+                header.extend(chunk.frame_length.to_le_bytes());
+                header.extend(0_u32.to_le_bytes());
+                self.frames.write_all_at(&header, at)?;
+                let offset = at + RECORD as u64;
+                let (length, frame_length) = (chunk.length, chunk.frame_length);
+                Place { offset, length, frame_length, have: 0 }
+            }
+        };
+        let fresh = frame.get(place.have as usize..).unwrap_or_default();
+        self.frames.write_all_at(fresh, place.offset + u64::from(place.have))?;
+        // Bounded by the frame's length.
+        let have = place.have + fresh.len() as u32;
+        let header = place.offset - RECORD as u64;
+        self.frames.write_all_at(&have.to_le_bytes(), header + HAVE)?;
+        self.index.insert(chunk.digest, Place { have, ..place });
+        self.written += fresh.len() as u64;
+        self.unflushed += fresh.len() as u64;
+        if self.unflushed > FLUSH_EVERY {
+            self.frames.sync_data()?;
+            self.unflushed = 0;
+        }
+        Ok(())
     }
 
     /// Keeps the frame of a chunk; it must have been verified.
     pub(super) fn put(&mut self, chunk: &Chunk, frame: &[u8]) -> io::Result<()> {
-        if self.contains(chunk) {
-            return Ok(());
-        }
-        let frame_length = u32::try_from(frame.len()).map_err(io::Error::other)?;
-        let mut record = Vec::with_capacity(RECORD + frame.len());
-        record.extend(chunk.digest);
-        record.extend(chunk.length.to_le_bytes());
-        record.extend(frame_length.to_le_bytes());
-        record.extend(frame);
-        self.frames.write_all_at(&record, self.end)?;
-        let offset = self.end + RECORD as u64;
-        self.index.insert(chunk.digest, Place { offset, length: chunk.length, frame_length });
-        self.end += record.len() as u64;
-        if self.end - self.flushed > FLUSH_EVERY {
-            self.frames.sync_data()?;
-            self.flushed = self.end;
-        }
-        Ok(())
+        self.begin(chunk, frame)
+    }
+
+    /// Gives up a chunk's room.
+    pub(super) fn forget(&mut self, chunk: &Chunk) -> io::Result<()> {
+        let Some(place) = self.index.remove(&chunk.digest) else { return Ok(()) };
+        let at = place.offset - RECORD as u64;
+        self.room.give(at / UNIT, units(place.frame_length));
+        // So that it is no record for whoever scans.
+        self.frames.write_all_at(&[0; MAGIC.len()], at)
     }
 
     /// A chunk, verified; `None` if it is not here.
@@ -132,18 +216,24 @@ impl Spool {
     /// # Errors
     /// [`Error::Digest`] or [`Error::Malformed`] if the disk lies, [`Error::Io`].
     pub fn read(&self, chunk: &Chunk) -> Result<Option<Vec<u8>>, Error> {
-        let Some(place) = self.index.get(&chunk.digest) else { return Ok(None) };
-        let mut frame = vec![0; place.frame_length as usize];
-        self.frames
-            .read_exact_at(&mut frame, place.offset)
+        let Some(place) = self.index.get(&chunk.digest).filter(|place| place.is_whole()) else {
+            return Ok(None);
+        };
+        let frame = self
+            .bytes_of(place)
             .map_err(Error::io(format!("read the frames of {}", self.folder.display())))?;
         decode_frame(&frame, chunk.length, &chunk.digest).map(Some)
     }
 
-    /// Bytes of frames that are kept.
+    /// Bytes of frames that were written since it was opened.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.end
+        self.written
+    }
+
+    /// A file of this folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     fn piece_path(&self, digest: &[u8; 32]) -> PathBuf {
@@ -176,21 +266,7 @@ impl Spool {
 
     /// A section of a boot file, with what there is of it.
     pub(super) fn section(&self, digest: Digest, length: u64) -> Result<Section, Error> {
-        let path = self.folder.join(format!("section-{}", digest.hex()));
-        let doing = || format!("open {}", path.display());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::io(doing()))?;
-        let have = file.metadata().map_err(Error::io(doing()))?.len();
-        let mut section = Section { file, path, digest, length, have, skip: 0 };
-        if have > length || (have == length && section.check().is_err()) {
-            section.reset()?;
-        }
-        Ok(section)
+        Section::open(self.folder.join(format!("section-{}", digest.hex())), digest, length)
     }
 
     /// Removes what the release needed, when it stands. Pieces of its table stay.
@@ -201,9 +277,9 @@ impl Spool {
         let doing = format!("empty {}", self.folder.display());
         self.frames.set_len(0).map_err(Error::io(doing))?;
         self.index.clear();
-        self.end = 0;
-        self.flushed = 0;
-        self.remove(&self.folder, |name| name.starts_with("section-"))
+        self.room = Room::default();
+        self.unflushed = 0;
+        self.remove(&self.folder, |name| name.starts_with("section-") || name == PLACED)
     }
 
     fn remove(&self, folder: &Path, which: impl Fn(&str) -> bool) -> Result<(), Error> {
@@ -218,65 +294,147 @@ impl Spool {
     }
 }
 
-/// A section of a boot file under way.
-#[derive(Debug)]
-pub(super) struct Section {
-    file: File,
-    path: PathBuf,
-    digest: Digest,
-    length: u64,
-    have: u64,
-    skip: u64,
+/// Units that a frame with its header takes.
+fn units(frame_length: u32) -> u64 {
+    (RECORD as u64 + u64::from(frame_length)).div_ceil(UNIT)
 }
 
-impl Section {
-    fn reset(&mut self) -> Result<(), Error> {
-        self.have = 0;
-        let doing = format!("empty {}", self.path.display());
-        self.file.set_len(0).map_err(Error::io(doing))
+/// Which units of the file are in use.
+#[derive(Debug, Default)]
+struct Room {
+    used: Vec<bool>,
+    /// All units below are in use.
+    lowest: usize,
+}
+
+impl Room {
+    /// The first place with so many free units; they are in use then.
+    fn allocate(&mut self, units: u64) -> u64 {
+        // A frame has at most a few hundred units.
+        let wanted = units as usize;
+        let mut begin = self.lowest;
+        let mut free = 0;
+        for at in self.lowest..self.used.len() {
+            free = if self.used.get(at) == Some(&false) { free + 1 } else { 0 };
+            if free == wanted {
+                break;
+            }
+            if free == 0 {
+                begin = at + 1;
+            }
+        }
+        self.take(begin as u64, units);
+        begin as u64
     }
 
-    fn check(&self) -> Result<Vec<u8>, Error> {
-        let doing = || format!("read {}", self.path.display());
-        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, 0).map_err(Error::io(doing()))?;
-        let actual = Digest::of(&bytes);
-        if actual != self.digest {
-            let (expected, actual) = (self.digest.hex(), actual.hex());
-            let what = "a section of the boot file".to_owned();
-            return Err(Error::Digest { what, expected, actual });
+    fn take(&mut self, begin: u64, units: u64) {
+        let (begin, end) = (begin as usize, (begin + units) as usize);
+        if self.used.len() < end {
+            self.used.resize(end, false);
         }
-        Ok(bytes)
+        self.used.iter_mut().take(end).skip(begin).for_each(|used| *used = true);
+        if begin <= self.lowest {
+            let rest = self.used.iter().skip(self.lowest);
+            self.lowest += rest.take_while(|used| **used).count();
+        }
     }
 
-    /// The whole section, verified. A wrong one is dropped, so that the next run fetches it anew.
-    pub(super) fn finish(mut self) -> Result<Vec<u8>, Error> {
-        let outcome = self.check();
-        if outcome.is_err() {
-            self.reset()?;
-        }
-        outcome
+    fn give(&mut self, begin: u64, units: u64) {
+        let (begin, end) = (begin as usize, (begin + units) as usize);
+        self.used.iter_mut().take(end).skip(begin).for_each(|used| *used = false);
+        self.lowest = self.lowest.min(begin);
     }
 }
 
-impl RangeSink for Section {
-    fn wanted(&self) -> std::ops::Range<u64> {
-        self.have..self.length
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(number: u8, length: usize) -> (Chunk, Vec<u8>) {
+        let mut state = u64::from(number) + 1;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(length)
+        .collect();
+        let frame = zstd::bulk::compress(&bytes, 1).unwrap();
+        let chunk = Chunk {
+            digest: sha256(&bytes),
+            length: length as u32,
+            frame_offset: 0,
+            frame_length: frame.len() as u32,
+        };
+        (chunk, frame)
     }
 
-    fn begin(&mut self, offset: u64, _: Answer) {
-        self.skip = self.have.saturating_sub(offset);
+    #[test]
+    fn room_is_used_again_and_nothing_that_is_kept_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let chunks: Vec<_> =
+            (0..60_u8).map(|number| chunk(number, 1 + 977 * usize::from(number % 23))).collect();
+        let mut spool = Spool::open(folder.path()).unwrap();
+        let mut kept: Vec<usize> = Vec::new();
+        for (number, (chunk, frame)) in chunks.iter().enumerate() {
+            spool.put(chunk, frame).unwrap();
+            kept.push(number);
+            if kept.len() > 7 {
+                let gone = kept.remove(number * 5 % kept.len());
+                spool.forget(&chunks[gone].0).unwrap();
+                assert!(!spool.contains(&chunks[gone].0));
+            }
+        }
+        let whole: usize = chunks.iter().map(|(_, frame)| frame.len()).sum();
+        let length = folder.path().join(FRAMES).metadata().unwrap().len();
+        assert!(length < whole as u64 / 2, "{length} of {whole}");
+        drop(spool);
+        let spool = Spool::open(folder.path()).unwrap();
+        for (number, (chunk, _)) in chunks.iter().enumerate() {
+            let bytes = spool.read(chunk).unwrap();
+            assert_eq!(bytes.is_some(), kept.contains(&number), "{number}");
+            assert!(bytes.is_none_or(|bytes| sha256(&bytes) == chunk.digest));
+        }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
-        self.skip -= skipped as u64;
-        let left = usize::try_from(self.length - self.have).unwrap_or(usize::MAX);
-        let fresh = &bytes[skipped..];
-        let fresh = &fresh[..fresh.len().min(left)];
-        self.file.write_all_at(fresh, self.have)?;
-        self.have += fresh.len() as u64;
-        Ok(())
+    #[test]
+    fn the_beginning_of_a_frame_is_there_after_a_kill() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, frame) = chunk(1, 50_000);
+        let (other, other_frame) = chunk(2, 9000);
+        let mut spool = Spool::open(folder.path()).unwrap();
+        spool.begin(&one, &frame[..700]).unwrap();
+        spool.put(&other, &other_frame).unwrap();
+        spool.begin(&one, &frame[..30_000]).unwrap();
+        drop(spool);
+        let mut spool = Spool::open(folder.path()).unwrap();
+        assert_eq!((spool.begun(&one), spool.begun(&other)), (30_000, 0));
+        assert!(!spool.contains(&one) && spool.read(&one).unwrap().is_none());
+        assert!(spool.beginning(&one).unwrap() == frame[..30_000]);
+        spool.put(&one, &frame).unwrap();
+        assert_eq!(spool.begun(&one), 0);
+        drop(spool);
+        let mut spool = Spool::open(folder.path()).unwrap();
+        assert!(spool.contains(&one) && spool.contains(&other));
+        // Another release has the same chunk in another frame.
+        let same = Chunk { frame_length: one.frame_length + 1, ..one };
+        assert!(spool.contains(&same));
+        spool.forget(&same).unwrap();
+        assert!(!spool.contains(&one));
+    }
+
+    #[test]
+    fn damaged_records_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let chunks: Vec<_> = (0..4).map(|number| chunk(number, 6000)).collect();
+        let mut spool = Spool::open(folder.path()).unwrap();
+        chunks.iter().for_each(|(chunk, frame)| spool.put(chunk, frame).unwrap());
+        let place = spool.index[&chunks[1].0.digest].offset;
+        spool.frames.write_all_at(&[9; 9], place + 400).unwrap();
+        let place = spool.index[&chunks[2].0.digest].offset - RECORD as u64;
+        spool.frames.write_all_at(&[9; 4], place + 44).unwrap();
+        drop(spool);
+        let spool = Spool::open(folder.path()).unwrap();
+        let found: Vec<bool> = chunks.iter().map(|(chunk, _)| spool.contains(chunk)).collect();
+        assert_eq!(found, [true, false, false, true]);
     }
 }

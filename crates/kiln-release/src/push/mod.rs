@@ -14,6 +14,7 @@ use std::path::Path;
 
 use kiln_registry::{Artifacts, Digest, Options, Pushed, Reference, Referrer};
 
+use crate::blocks;
 use crate::boot::{self, Sections};
 use crate::contents::format as contents;
 use crate::manifest::{
@@ -139,6 +140,7 @@ fn run(
     let mut layers = vec![
         descriptor(contents::MEDIA_TYPE, packed.contents_digest, packed.contents_length),
         descriptor(table::MEDIA_TYPE, Digest::of(&packed.table), packed.table.len() as u64),
+        descriptor(blocks::MEDIA_TYPE, Digest::of(&packed.blocks), packed.blocks.len() as u64),
     ];
     let index = &packed.table[..packed.index_length as usize];
     layers[1].annotations.extend([
@@ -149,6 +151,7 @@ fn run(
         (Digest::of(config.as_bytes()), config.len() as u64, Bytes::Memory(config.as_bytes())),
         (packed.contents_digest, packed.contents_length, Bytes::File(&packed.contents)),
         (layers[1].digest, layers[1].size, Bytes::Memory(&packed.table)),
+        (layers[2].digest, layers[2].size, Bytes::Memory(&packed.blocks)),
     ];
     let mut recipes = Vec::new();
     for (mode, file) in &folder.boot_files {

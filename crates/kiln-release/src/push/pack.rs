@@ -7,6 +7,7 @@ use kiln_registry::Digest;
 use kiln_tree::{Kind, tree_digest};
 
 use super::{Stage, Watch, check_tree};
+use crate::blocks;
 use crate::contents::write_contents;
 use crate::image::{Digests, RootTree};
 use crate::table::format::FILE_MAX;
@@ -26,6 +27,8 @@ pub struct Packed {
     pub table: Vec<u8>,
     /// How many of its first bytes are the index.
     pub index_length: u64,
+    /// How many blocks each content has.
+    pub blocks: Vec<u8>,
 }
 
 /// Reads `root`, which must be the release's, and writes its contents to the empty file `scratch`.
@@ -73,6 +76,9 @@ pub fn pack(
         .into_iter()
         .map(|(digest, place)| (digest, std::mem::take(&mut frames[place])))
         .collect();
+    let blocks: Vec<u32> =
+        order.iter().map(|&ticket| blocks::of_inode(&tree.files[ticket])).collect();
+    let blocks = blocks::write(&blocks)?;
     let superblock = tree.image.superblock();
     let (table, index_length) = write_table(&TableSource {
         tree: &tree.tree,
@@ -88,5 +94,6 @@ pub fn pack(
         contents_length: contents.length,
         table,
         index_length,
+        blocks,
     })
 }

@@ -91,34 +91,6 @@ fn without_ranges_the_contents_come_once_as_a_whole() {
 }
 
 #[test]
-fn an_interrupted_download_goes_on_where_it_was() {
-    let (registry, original) = published(Settings::default());
-    let remote = release_of(&registry, "edge:1").unwrap();
-    let size = remote.layers.contents.size;
-    registry.forget_requests();
-    registry
-        .script(Rule::new(&contents(&remote), Fault::Truncate(size / 2)).method("GET").times(1));
-    registry.script(Rule::new(&contents(&remote), Fault::status(404)).method("GET").skip(1));
-    let spool = tempfile::tempdir().unwrap();
-    brought(&remote, &LocalContents::none(), &[], spool.path()).unwrap_err();
-    registry.forgive();
-    // A power cut left half a record behind.
-    let frames = spool.path().join("frames");
-    let mut bytes = std::fs::read(&frames).unwrap();
-    assert!(bytes.len() as u64 > size / 4, "what came was kept");
-    bytes.extend([7; 500]);
-    std::fs::write(&frames, bytes).unwrap();
-
-    let (brought, root) = brought(&remote, &LocalContents::none(), &[], spool.path()).unwrap();
-    assert!(root == original);
-    assert!(brought.kept > 0);
-    let requests = registry.requests_for(&contents(&remote));
-    let sent: u64 = requests.iter().map(|request| request.sent).sum();
-    // One frame was under way, and what the network had in flight.
-    assert!(sent <= size + 300_000, "{sent} of {size}");
-}
-
-#[test]
 fn a_release_of_another_time_is_refused_before_anything_is_fetched() {
     let (registry, _) = published(Settings::default());
     for (profile, agent, expected) in [(9999, "0.1.0", "profile 9999"), (101, "99.0.0", "99.0.0")] {

@@ -3,6 +3,7 @@
 
 mod faults;
 mod lending;
+mod placing;
 mod round_trip;
 mod signatures;
 mod support;

@@ -241,7 +241,17 @@ pub(crate) fn brought(
     boot_files: &[Vec<u8>],
     spool: &Path,
 ) -> Result<(Brought, Vec<u8>), Error> {
-    let mut root = tempfile::tempfile().unwrap();
+    brought_into(&tempfile::tempfile().unwrap(), remote, local, boot_files, spool)
+}
+
+/// The same into a slot that is there already.
+pub(crate) fn brought_into(
+    mut root: &File,
+    remote: &Remote,
+    local: &LocalContents,
+    boot_files: &[Vec<u8>],
+    spool: &Path,
+) -> Result<(Brought, Vec<u8>), Error> {
     let mut spool = Spool::open(spool)?;
     let options = RebuildOptions { spool: tempfile::tempfile().unwrap(), threads: 2 };
     let brought = bring(
