@@ -23,6 +23,10 @@ pub const RECOVERY_FILE: &str = "kiln-recovery.efi";
 /// Path of [`RECOVERY_FILE`] on the ESP.
 pub const RECOVERY_PATH: &str = "EFI/Linux/kiln-recovery.efi";
 
+/// How the note of a failed boot on the ESP begins if the deadline ended that boot, and nothing in it
+/// failed. Every other note is a sentence of the first process, none of which begins so.
+pub const DEADLINE_NOTE: &str = "deadline: ";
+
 /// How many starts a new entry may use before it counts as bad (DESIGN §4).
 pub const TRIES: u8 = 3;
 

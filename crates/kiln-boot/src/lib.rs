@@ -25,6 +25,8 @@ pub mod initramfs;
 mod kernel;
 #[cfg(feature = "build")]
 pub mod loader;
+#[cfg(feature = "build")]
+pub mod loader_set;
 pub mod manifest;
 #[cfg(feature = "build")]
 pub mod modules;
@@ -32,6 +34,10 @@ mod order;
 #[cfg(feature = "build")]
 pub mod os_release;
 pub mod reset;
+#[cfg(feature = "build")]
+pub mod shim;
+#[cfg(feature = "build")]
+pub mod signature;
 #[cfg(feature = "build")]
 mod source;
 #[cfg(all(test, feature = "build"))]

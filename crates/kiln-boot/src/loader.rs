@@ -1,4 +1,4 @@
-//! Finding systemd's stub and boot loader in an image.
+//! Finding systemd's stub and boot loader in an image, and shim where the image has one for it.
 //!
 //! Both come from the image (or from one given beside it) and never from the machine that builds:
 //! what a system starts from must be a function of its sources. Every distribution that ships
@@ -6,24 +6,17 @@
 
 use kiln_tree::{ContentStore, Tree};
 
+use crate::loader_set::{FOLDER, LIMIT, LoaderSet};
 use crate::uki::format::Architecture;
 use crate::{Error, source, uki};
-
-/// Where systemd installs its EFI programs.
-const FOLDER: &str = "usr/lib/systemd/boot/efi";
-
-/// Most bytes of a stub or loader: 16 MiB; systemd's have about 100 kB.
-const LIMIT: u64 = 16 << 20;
 
 /// EFI programs of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootPrograms {
     /// The stub that becomes the beginning of each UKI.
     pub stub: Vec<u8>,
-    /// systemd-boot, signed by the distribution if it ships such a file.
-    pub loader: Vec<u8>,
-    /// Path of the loader in the image.
-    pub loader_path: String,
+    /// systemd-boot, and shim where that starts it.
+    pub loaders: LoaderSet,
     /// systemd's stub of addons, which there is since systemd 254.
     pub addon_stub: Option<Vec<u8>>,
 }
@@ -40,28 +33,29 @@ impl BootPrograms {
         architecture: Architecture,
     ) -> Result<Self, Error> {
         let suffix = architecture.efi_suffix();
-        let stub_name = [format!("{FOLDER}/linux{suffix}.efi.stub")];
-        let plain = format!("{FOLDER}/systemd-boot{suffix}.efi");
-        let loader_names = [format!("{plain}.signed"), plain];
-        let (stub, _) = first(tree, store, "systemd stub", architecture, &stub_name)?;
-        let (loader, loader_path) = first(tree, store, "boot loader", architecture, &loader_names)?;
-        let addon_name = [format!("{FOLDER}/addon{suffix}.efi.stub")];
-        let addon_stub = match first(tree, store, "stub of addons", architecture, &addon_name) {
-            Ok((bytes, _)) => Some(bytes),
+        let stub_name = format!("{FOLDER}/linux{suffix}.efi.stub");
+        let stub = only(tree, store, "systemd stub", architecture, &stub_name)?;
+        let read = |path: &str| source::read(tree, store, path.as_bytes(), LIMIT.into());
+        let Some(loaders) = LoaderSet::find(architecture, read)? else {
+            let path = format!("{FOLDER}/systemd-boot{suffix}.efi");
+            return Err(Error::NoBootFile { what: "boot loader", path });
+        };
+        check(&loaders.loader.path, &loaders.loader.bytes, architecture)?;
+        let addon_name = format!("{FOLDER}/addon{suffix}.efi.stub");
+        let addon_stub = match only(tree, store, "stub of addons", architecture, &addon_name) {
+            Ok(bytes) => Some(bytes),
             Err(Error::NoBootFile { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { stub, loader, loader_path, addon_stub })
+        Ok(Self { stub, loaders, addon_stub })
     }
 
     /// The programs with paths where [`BootPrograms::find`] finds them again.
     #[must_use]
     pub fn files(&self, architecture: Architecture) -> Vec<(String, &[u8])> {
         let suffix = architecture.efi_suffix();
-        let mut files = vec![
-            (format!("{FOLDER}/linux{suffix}.efi.stub"), self.stub.as_slice()),
-            (self.loader_path.clone(), self.loader.as_slice()),
-        ];
+        let mut files = vec![(format!("{FOLDER}/linux{suffix}.efi.stub"), self.stub.as_slice())];
+        files.extend(self.loaders.files());
         if let Some(addon_stub) = &self.addon_stub {
             files.push((format!("{FOLDER}/addon{suffix}.efi.stub"), addon_stub));
         }
@@ -69,23 +63,27 @@ impl BootPrograms {
     }
 }
 
-fn first(
+fn only(
     tree: &Tree,
     store: &dyn ContentStore,
     what: &'static str,
     architecture: Architecture,
-    paths: &[String],
-) -> Result<(Vec<u8>, String), Error> {
-    for path in paths {
-        let Some(bytes) = source::read(tree, store, path.as_bytes(), LIMIT)? else { continue };
-        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-        let parsed = uki::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if parsed.architecture != Some(architecture) {
-            return Err(damaged(format!("it is not for {}", architecture.name())));
-        }
-        return Ok((bytes, path.clone()));
+    path: &str,
+) -> Result<Vec<u8>, Error> {
+    let found = source::read(tree, store, path.as_bytes(), LIMIT.into())?;
+    let bytes = found.ok_or_else(|| Error::NoBootFile { what, path: path.to_owned() })?;
+    check(path, &bytes, architecture)?;
+    Ok(bytes)
+}
+
+fn check(path: &str, bytes: &[u8], architecture: Architecture) -> Result<(), Error> {
+    let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
+    let parsed = uki::parse(bytes).map_err(|error| damaged(error.to_string()))?;
+    if parsed.architecture == Some(architecture) {
+        Ok(())
+    } else {
+        Err(damaged(format!("it is not for {}", architecture.name())))
     }
-    Err(Error::NoBootFile { what, path: paths.last().cloned().unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -111,7 +109,7 @@ mod tests {
         image.bytes(&format!("{FOLDER}/systemd-bootx64.efi"), &stub_file(0x8664));
         image.bytes(&format!("{FOLDER}/systemd-bootx64.efi.signed"), &stub_file(0x8664));
         let programs = find(&image, Architecture::X86_64).unwrap();
-        assert_eq!(programs.loader_path, format!("{FOLDER}/systemd-bootx64.efi.signed"));
+        assert_eq!(programs.loaders.loader.path, format!("{FOLDER}/systemd-bootx64.efi.signed"));
         assert_eq!(programs.addon_stub, None, "older than systemd 254");
         image.bytes(&format!("{FOLDER}/addonx64.efi.stub"), &stub_file(0x8664));
         let programs = find(&image, Architecture::X86_64).unwrap();

@@ -123,3 +123,80 @@ pub(crate) fn module_file(records: &[&str]) -> Vec<u8> {
     }
     file
 }
+
+/// One element of DER (X.690, section 8.1).
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let mut bytes = vec![tag];
+    match content.len() {
+        0..=0x7f => bytes.push(length[7]),
+        _ => bytes.extend([&[0x82], &length[6..]].concat()),
+    }
+    [bytes, content.to_vec()].concat()
+}
+
+fn name(of: &str) -> Vec<u8> {
+    der(0x30, &der(0x0c, of.as_bytes()))
+}
+
+/// What passes for an X.509 certificate (RFC 5280, section 4.1), as far as its issuer and subject.
+pub(crate) fn certificate(subject: &str, issuer: &str) -> Vec<u8> {
+    let body = [
+        der(0xa0, &der(2, &[2])),
+        der(2, &[7]),
+        der(0x30, b""),
+        name(issuer),
+        der(0x30, b"dates"),
+        name(subject),
+    ];
+    der(0x30, &der(0x30, &body.concat()))
+}
+
+/// Adds a signature with these certificates to a program of [`program`].
+pub(crate) fn signed(mut file: Vec<u8>, certificates: &[Vec<u8>]) -> Vec<u8> {
+    let data = [
+        der(2, &[1]),
+        der(0x31, b""),
+        der(0x30, b"what is signed"),
+        der(0xa0, &certificates.concat()),
+        der(0x31, b"signers"),
+    ];
+    let data = der(0x30, &[der(6, b"kind"), der(0xa0, &der(0x30, &data.concat()))].concat());
+    let start = u32::try_from(file.len()).unwrap();
+    file.extend(u32::try_from(data.len() + 8).unwrap().to_le_bytes());
+    file.extend([0, 2, 2, 0]);
+    file.extend(data);
+    file.resize(file.len().next_multiple_of(8), 0);
+    let length = u32::try_from(file.len()).unwrap() - start;
+    file[0xe8..0xec].copy_from_slice(&start.to_le_bytes());
+    file[0xec..0xf0].copy_from_slice(&length.to_le_bytes());
+    file
+}
+
+/// What passes for a shim with these names, separated by blanks, and this authority; what it refuses is
+/// signed by `Refused`. For arm64 its sections have no names that tell.
+pub(crate) fn shim_file(machine: u16, version: &str, names: &str, authority: &str) -> Vec<u8> {
+    let identity = format!("UEFI SHIM\n$Version: {version} $\n");
+    let names: Vec<u8> = names.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let allowed = certificate(authority, authority);
+    if machine != 0x8664 {
+        return program(
+            machine,
+            &[(".text", identity.as_bytes()), (".data", &names), (".x", &allowed)],
+        );
+    }
+    let refused = certificate("Refused", "Refused");
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+    let numbers = [length(&allowed), length(&refused), 16, 16 + length(&allowed)];
+    let header = numbers.map(u32::to_le_bytes).concat();
+    let vendor = [header, allowed, refused].concat();
+    let sections: [(&str, &[u8]); 3] =
+        [(".text", identity.as_bytes()), (".data", &names), ("/4", &vendor)];
+    let mut file = program(machine, &sections);
+    let symbols = length(&file);
+    file[0x4c..0x50].copy_from_slice(&symbols.to_le_bytes());
+    file.extend([0; 4]);
+    file.extend(b".vendor_cert\0");
+    file.resize(file.len().next_multiple_of(8), 0);
+    file
+}

@@ -14,6 +14,7 @@
 mod addon;
 mod advice;
 mod assemble;
+mod attempts;
 pub mod bootstrap;
 mod checksum;
 mod containerfile;

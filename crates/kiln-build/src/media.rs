@@ -40,9 +40,8 @@ pub(crate) struct DiskContents<'a> {
     /// The boot file's path in the ESP.
     pub(crate) boot_path: String,
     pub(crate) boot_file: &'a [u8],
-    /// The loader's suffix in names of UEFI: `x64`, `aa64`.
-    pub(crate) efi_suffix: &'a str,
-    pub(crate) loader: &'a [u8],
+    /// Loaders with their paths in the ESP.
+    pub(crate) loaders: &'a [(String, Vec<u8>)],
     /// `release.json`, which tells the machine what it was delivered with.
     pub(crate) facts: &'a [u8],
     /// The root image with its hash tree.
@@ -76,13 +75,14 @@ pub(crate) fn write(
         outputs.unnamed()?
     };
     let esp = placed(&table, layout::ESP)?;
-    let loader_path = loader_path(contents.efi_suffix);
-    let mut files = vec![
-        FatFile { path: &loader_path, bytes: contents.loader },
+    let loaders = contents.loaders.iter();
+    let mut files: Vec<FatFile<'_>> =
+        loaders.map(|(path, bytes)| FatFile { path, bytes }).collect();
+    files.extend([
         FatFile { path: "loader/loader.conf", bytes: LOADER_CONFIGURATION.as_bytes() },
         FatFile { path: &contents.boot_path, bytes: contents.boot_file },
         FatFile { path: DELIVERED_FACTS, bytes: contents.facts },
-    ];
+    ]);
     if options.mode == Mode::Recovery {
         files.push(FatFile { path: RECOVERY_FACTS, bytes: contents.facts });
     }
@@ -104,8 +104,8 @@ pub(crate) fn write(
         ],
         table,
     };
-    let written = contents.root_length
-        + [contents.loader, contents.boot_file].map(|bytes| bytes.len() as u64).iter().sum::<u64>();
+    let written =
+        contents.root_length + files.iter().map(|file| file.bytes.len() as u64).sum::<u64>();
     let length = growing(&raw, written, progress, || write_raw(&raw, &plan))?;
     if options.formats.qcow2 {
         let file = outputs.create(&format!("{name}.qcow2"))?;
@@ -156,24 +156,7 @@ fn placed(table: &Gpt, role: layout::Role) -> Result<&PartitionEntry, Error> {
     })
 }
 
-/// Where firmware looks on a disk that it has no entry for (UEFI specification, removable media
-/// boot behaviour).
-fn loader_path(efi_suffix: &str) -> String {
-    format!("EFI/BOOT/BOOT{}.EFI", efi_suffix.to_ascii_uppercase())
-}
-
 fn volume_id(root_hash: &[u8; 32]) -> u32 {
     let [a, b, c, d, ..] = identifier("esp volume", root_hash);
     u32::from_le_bytes([a, b, c, d])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::loader_path;
-
-    #[test]
-    fn firmware_finds_the_loader() {
-        assert_eq!(loader_path("x64"), "EFI/BOOT/BOOTX64.EFI");
-        assert_eq!(loader_path("aa64"), "EFI/BOOT/BOOTAA64.EFI");
-    }
 }

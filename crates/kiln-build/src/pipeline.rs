@@ -37,17 +37,8 @@ pub struct Built {
 /// Any of [`Error`]; no file then has its final name.
 pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Error> {
     let mut outputs = Outputs::new(&options.output)?;
-    let Assembled {
-        release,
-        boot_file,
-        recovery_file,
-        layout,
-        loader,
-        efi_suffix,
-        root_hash,
-        root,
-        addons,
-    } = assemble(options, &mut outputs, progress)?;
+    let Assembled { release, boot_file, recovery_file, layout, loaders, root_hash, root, addons } =
+        assemble(options, &mut outputs, progress)?;
     let facts = release.to_json()?;
     write_file(&mut outputs, &format!("{}.efi", release.name), &boot_file, options)?;
     write_file(&mut outputs, &format!("{}.recovery.efi", release.name), &recovery_file, options)?;
@@ -70,8 +61,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
     let disk = DiskContents {
         boot_path,
         boot_file,
-        efi_suffix,
-        loader: &loader,
+        loaders: &loaders,
         facts: facts.as_bytes(),
         root: &root,
         root_length: release.root.length,

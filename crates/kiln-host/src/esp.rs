@@ -203,7 +203,11 @@ impl<Device: BlockDevice> SystemPartitionDevice<Device> {
         fat.list().map_err(failed())
     }
 
-    fn has(&self, path: &str) -> Result<bool, Error> {
+    /// Whether there is a file or folder of this name.
+    ///
+    /// # Errors
+    /// As opening.
+    pub fn has(&self, path: &str) -> Result<bool, Error> {
         Ok(self.list()?.iter().any(|entry| entry.path.eq_ignore_ascii_case(path)))
     }
 

@@ -35,6 +35,7 @@ struct Fixture {
     argument: RootArgument,
     release: Release,
     boot_file: Vec<u8>,
+    loaders: Vec<(String, Vec<u8>)>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -75,7 +76,8 @@ impl Fixture {
             (Origin::path(), origin.to_json().unwrap().into_bytes()),
         ];
         let boot_file = (0..150_000_u32).map(|byte| (byte % 253) as u8).collect();
-        Self { folder, root, argument, release, boot_file, files }
+        let loaders = vec![("EFI/BOOT/BOOTX64.EFI".to_owned(), b"loader".to_vec())];
+        Self { folder, root, argument, release, boot_file, loaders, files }
     }
 
     fn media(&self) -> Media<'_> {
@@ -83,8 +85,7 @@ impl Fixture {
             release: &self.release,
             root: &self.root,
             boot_file: &self.boot_file,
-            loader: b"loader",
-            efi_suffix: "x64",
+            loaders: &self.loaders,
             files: &self.files,
         }
     }

@@ -16,6 +16,7 @@ pub mod error;
 pub mod falls_back;
 pub mod ledger;
 pub mod life;
+pub mod loaders;
 pub mod machine_folder;
 pub mod oci;
 pub mod oracle;

@@ -48,6 +48,8 @@ pub struct Life<'w> {
     log: Option<PathBuf>,
     /// Devices of QEMU that the machine has beside the usual ones.
     devices: Vec<String>,
+    /// What its clock shows when it is switched on; the right time if nothing is said.
+    clock: Option<String>,
     /// Disks that it has behind its own.
     further_disks: Vec<PathBuf>,
     /// How often it was switched on.
@@ -86,6 +88,7 @@ impl<'w> Life<'w> {
             machine: None,
             log: None,
             devices: Vec::new(),
+            clock: None,
             further_disks: Vec::new(),
             starts: 0,
             fills_recovery: false,
@@ -112,6 +115,12 @@ impl<'w> Life<'w> {
     /// Gives the machine one more device of QEMU from the next start on.
     pub fn add_device(&mut self, device: &str) {
         self.devices.push(device.to_owned());
+    }
+
+    /// Lets the machine's clock begin at this moment (`2000-03-01T00:00:00`, UTC) whenever it is switched
+    /// on from now.
+    pub fn set_clock(&mut self, moment: &str) {
+        self.clock = Some(moment.to_owned());
     }
 
     /// Gives the machine one more disk from the next start on: a raw file, behind its own disk.
@@ -144,6 +153,9 @@ impl<'w> Life<'w> {
         }
         for device in &self.devices {
             machine = machine.argument("-device").argument(device);
+        }
+        if let Some(moment) = &self.clock {
+            machine = machine.argument("-rtc").argument(format!("base={moment}"));
         }
         let name = format!("{}-{}", self.name, self.starts);
         self.machine = Some(VirtualMachine::start(&name, machine, self.work)?);

@@ -25,7 +25,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use judge::{Figures, Judge, SEED};
+use judge::{FIRST, Figures, Judge, SEED};
 use kiln_boot::entry::FOLDER;
 use kiln_lab::replay::Overlay;
 use kiln_lab::replay::steps::{Places, Step, steps};
@@ -99,7 +99,9 @@ fn batch(
         let (others, length) = (layout * 3 % OTHERS, 4 + layout * 7 % NAME);
         let other = |number| (format!("{FOLDER}/{number:0length$}.txt"), vec![1; 9]);
         before.files.splice(0..0, (0..others).map(other));
-        before.files.insert(0, ("EFI/BOOT/BOOTX64.EFI".to_owned(), vec![0x11; 600]));
+        if !before.files.iter().any(|(path, _)| path == FIRST) {
+            before.files.insert(0, (FIRST.to_owned(), vec![0x11; 600]));
+        }
         let disk = before.disk(&folder.join(format!("{layout}.disk")), layout as u8);
         let ledger = before.ledger.to_json().unwrap().into_bytes();
         let place = folder.join(layout.to_string());
@@ -177,6 +179,8 @@ promises! {
         scenarios::in_recovery(), Doing::Executors(scenarios::deploys);
     power_cuts_while_a_reset_is_asked_for_start_the_system:
         scenarios::two(scenarios::TWO), Doing::Executors(scenarios::resets);
+    power_cuts_while_boot_loaders_are_replaced_leave_a_set_that_starts:
+        scenarios::behind_shim(), Doing::Executors(scenarios::replaces_loaders);
     power_cuts_while_a_failure_is_noted_start_the_old_or_the_new:
         scenarios::two(scenarios::TRIED), Doing::Others(others::gives_up);
 }
@@ -202,4 +206,16 @@ fn a_boot_file_that_is_listed_before_it_is_whole_is_found() {
         before
     };
     replay("wrong", before, &Doing::Others(others::lists_before_it_is_whole));
+}
+
+#[test]
+#[should_panic(expected = "shim 16.1 does not start what is behind it")]
+fn a_shim_that_comes_before_what_it_starts_is_found() {
+    replay("wrong", scenarios::behind_shim, &Doing::Others(others::lays_shim_first));
+}
+
+#[test]
+#[should_panic(expected = "a boot loader is not whole")]
+fn a_boot_loader_that_is_put_in_place_before_it_is_whole_is_found() {
+    replay("wrong", scenarios::behind_shim, &Doing::Others(others::lays_a_loader_without_flushes));
 }

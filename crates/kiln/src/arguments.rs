@@ -5,9 +5,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bless, boot_failed, bootstrap, build, completion, debug, diff, health, history, inspect,
-    install, kargs, keep_identity, lint, manual, push, recovery, reset, rollback, run, settle,
-    sign, status, upgrade,
+    bless, boot_failed, bootstrap, build, completion, debug, diff, explain, health, history,
+    inspect, install, kargs, keep_identity, lint, manual, push, recovery, reset, rollback, run,
+    settle, sign, stage, status, upgrade, validate,
 };
 
 const EXAMPLES: &str = "\
@@ -41,6 +41,9 @@ pub(crate) enum Verb {
     Bootstrap(bootstrap::BootstrapArguments),
     Build(Box<build::BuildArguments>),
     Lint(lint::LintArguments),
+    Validate(validate::ValidateArguments),
+    Explain(explain::ExplainArguments),
+    Stage(stage::StageArguments),
     Run(run::RunArguments),
     Inspect(inspect::InspectArguments),
     Install(Box<install::InstallArguments>),

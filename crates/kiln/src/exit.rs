@@ -16,7 +16,8 @@ pub(crate) const CODES: [(u8, &str); 5] = [
     (DONE, "done"),
     (
         FAILED,
-        "failed: standard error says why, and behind `hint:` what to do; no output has its name",
+        "failed: standard error says why, and behind `hint:` what to do; no output has its name. \
+         `kiln validate`: a document has an error, or with `--strict` a warning",
     ),
     (USAGE, "wrong usage: an argument is unknown, missing or malformed; nothing was done"),
     (REFUSED, "`kiln lint` only: the image was read and has a finding as bad as `--deny`"),

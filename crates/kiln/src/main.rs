@@ -10,6 +10,7 @@ mod options;
 mod progress;
 mod reference;
 mod render;
+mod snippet;
 
 use std::process::ExitCode;
 

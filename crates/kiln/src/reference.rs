@@ -1,6 +1,6 @@
 //! The reference in Markdown, made of the same tree that help and manual pages come from.
 //!
-//! One page a verb, one for the limits and one for the exit codes. The pages are part of the
+//! One page a verb, one for the limits and one for the exit codes, and the schema of Kiln's YAML. The pages are part of the
 //! repository, where people read them, and a test keeps them fresh. They hold nothing that depends on
 //! the machine, the terminal or the day.
 
@@ -20,6 +20,7 @@ pub(crate) fn pages(mut root: Command) -> Vec<(String, String)> {
     let mut pages = vec![
         ("exit-codes.md".to_owned(), exit_codes()),
         ("limits.md".to_owned(), limits_page(&root)),
+        ("provision.schema.json".to_owned(), kiln_config::provision::schema()),
     ];
     for verb in root.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let mut text = ORIGIN.to_owned();

@@ -69,6 +69,7 @@ failure_from!(
     kiln_build::Error,
     kiln_host::Error,
     kiln_lint::Error,
+    kiln_provision::Error,
     kiln_qemu::Error,
     kiln_release::Error
 );
@@ -104,8 +105,13 @@ pub(crate) fn message(text: &str) {
 
 /// Prints data on standard output. A reader that has gone away is no error.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
+    bytes(text.as_bytes())
+}
+
+/// Prints bytes on standard output. A reader that has gone away is no error.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    match output.write_all(bytes).and_then(|()| output.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::system("cannot write to standard output", error))
         }
@@ -118,11 +124,24 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<(), Failure> {
     data(&format!("{value:#}\n"))
 }
 
+/// Whether messages are coloured.
+pub(crate) fn is_coloured() -> bool {
+    std::io::stderr().is_terminal() && is_colour_wanted()
+}
+
+/// Whether data for people is coloured.
+pub(crate) fn is_coloured_data() -> bool {
+    std::io::stdout().is_terminal() && is_colour_wanted()
+}
+
+/// <https://no-color.org>: any value that is not empty says no.
+fn is_colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// A coloured word where colour is wanted.
 fn label(word: &str, colour: &str) -> String {
-    let wanted = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if wanted { format!("\x1b[1;{colour}m{word}\x1b[0m") } else { word.to_owned() }
+    if is_coloured() { format!("\x1b[1;{colour}m{word}\x1b[0m") } else { word.to_owned() }
 }
 
 fn write_message(text: &str) {

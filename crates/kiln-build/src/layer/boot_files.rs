@@ -32,6 +32,7 @@ pub(crate) fn add_boot_files(
 
 #[cfg(test)]
 mod tests {
+    use kiln_boot::loader_set::{LoaderSet, Program};
     use kiln_tree::MemoryStore;
 
     use super::*;
@@ -44,8 +45,13 @@ mod tests {
         editor.file(old.as_bytes(), 0o644, b"old").unwrap();
         let programs = BootPrograms {
             stub: b"stub".to_vec(),
-            loader: b"loader".to_vec(),
-            loader_path: "usr/lib/systemd/boot/efi/systemd-bootx64.efi".into(),
+            loaders: LoaderSet {
+                loader: Program {
+                    path: "usr/lib/systemd/boot/efi/systemd-bootx64.efi".into(),
+                    bytes: b"loader".to_vec(),
+                },
+                shim: None,
+            },
             addon_stub: None,
         };
         add_boot_files(&mut tree, &mut store, &programs, Architecture::X86_64).unwrap();

@@ -4,7 +4,10 @@
 use std::fs::File;
 
 use kiln_build::Input;
+use kiln_disk::fat::Fat;
+use kiln_disk::{FileDevice, gpt, layout};
 use kiln_erofs::Image;
+use kiln_lab::loaders;
 use kiln_registry::Source;
 
 use crate::entry::{Entry, file};
@@ -117,4 +120,64 @@ fn boot_programs_of_the_builders_disk_are_there_for_the_machines_own_builds() {
     assert_eq!(again.release, built.release, "machine and builder make the same root");
     let rebuilt = std::fs::read(machine.path().join("out/ubuntu.efi")).unwrap();
     assert!(rebuilt == boot_file);
+}
+
+/// Files of the ESP of a built disk below the folder that firmware looks into, and their contents.
+fn loaders_on_disk(workshop: &Workshop) -> Vec<(String, Vec<u8>)> {
+    let file = File::open(workshop.output("ubuntu.raw")).unwrap();
+    let device = FileDevice::new(file, 512).unwrap();
+    let table = gpt::read(&device).unwrap().table;
+    let (_, esp) = table.named(layout::ESP.name).unwrap();
+    let fat = Fat::open(&device, esp.offset(512), esp.length(512)).unwrap();
+    let files = fat.list().unwrap().into_iter().filter(|entry| !entry.directory);
+    let mut paths: Vec<String> =
+        files.map(|entry| entry.path).filter(|path| path.starts_with("EFI/BOOT/")).collect();
+    paths.sort_unstable();
+    paths.into_iter().map(|path| (path.clone(), fat.read(&path, 1 << 20).unwrap())).collect()
+}
+
+#[test]
+fn shim_is_laid_before_a_loader_that_it_starts_and_before_no_other() {
+    let loader = |issuer| loaders::systemd_boot("257", 300, &[issuer]);
+    let shim = loaders::shim("16.1", 300, &["Ubuntu"]);
+    let manager = b"keys".to_vec();
+    let places = [("usr/lib/shim/shimx64.efi.signed", &shim), ("usr/lib/shim/mmx64.efi", &manager)];
+    let with = |signed: Option<&Vec<u8>>| {
+        let mut more: Vec<Entry> = places.map(|(path, bytes)| file(path, bytes)).into();
+        let path = "usr/lib/systemd/boot/efi/systemd-bootx64.efi.signed";
+        more.extend(signed.map(|bytes| file(path, bytes)));
+        Workshop::new(AMD64, &image(more))
+    };
+    let own = loader("Ubuntu");
+    let workshop = with(Some(&own));
+    workshop.build().unwrap();
+    let path = |name: &str| format!("EFI/BOOT/{name}");
+    let expected = [
+        (path("BOOTX64.EFI"), shim.clone()),
+        (path("grubx64.efi"), own.clone()),
+        (path("mmx64.efi"), manager.clone()),
+    ];
+    assert!(loaders_on_disk(&workshop) == expected);
+
+    let others = loader("somebody else");
+    for signed in [None, Some(&others)] {
+        let workshop = with(signed);
+        workshop.build().unwrap();
+        let found = loaders_on_disk(&workshop);
+        assert_eq!(found.len(), 1, "shim would start nothing");
+        assert_eq!(found[0].0, path("BOOTX64.EFI"));
+        assert!(signed.is_none_or(|bytes| *bytes == found[0].1));
+    }
+
+    // A set of the builder's disk is in the root, for the machine's own builds.
+    let mut workshop = Workshop::new(AMD64, &image(Vec::new()));
+    let second = with(Some(&own));
+    workshop.options.boot_files = Some(second.source());
+    workshop.build().unwrap();
+    assert!(loaders_on_disk(&workshop) == expected);
+    let image = Image::open(File::open(workshop.output("ubuntu.root")).unwrap()).unwrap();
+    for (place, bytes) in places {
+        let inode = image.lookup(format!("{BOOT_FILES}/{place}").as_bytes()).unwrap().unwrap();
+        assert_eq!(image.read(&inode, 1 << 20).unwrap(), *bytes, "{place}");
+    }
 }

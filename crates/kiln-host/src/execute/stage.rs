@@ -1,8 +1,9 @@
 //! Writing a release into the slot that does not run, and its boot file where no loader lists it.
 //!
 //! Two ways lead here: a container image is built right into the slot, a pushed release is rebuilt
-//! from what the slots hold and what was fetched. Both make room only when everything else is there,
-//! and both are proved by reading the slot back before a boot file appears.
+//! from what the slots hold and what is fetched. Both make room before the first byte is written: that
+//! is when everything else is there, but for a large pushed release, which goes into the slot as it
+//! comes and is not written twice. Both are proved by reading the slot back before a boot file appears.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
@@ -68,8 +69,14 @@ pub(super) fn stage_image(
         Err(error) => return Err(place.failure.take().unwrap_or_else(|| error.into())),
     };
     check_source(&assembled, manifest_digest)?;
-    let Assembled { release, boot_file, .. } = assembled;
+    let (release, boot_file) = needed(assembled);
     finish(stage, machine, &partition, &root, release, &boot_file)
+}
+
+/// What is staged of a build. The rest, another boot file among it, leaves memory here.
+fn needed(assembled: Assembled) -> (Release, Vec<u8>) {
+    let Assembled { release, boot_file, .. } = assembled;
+    (release, boot_file)
 }
 
 /// Rebuilds a pushed release in the slot; gives the generation.
@@ -82,12 +89,13 @@ pub(super) fn stage_release(
 ) -> Result<u32, Error> {
     let (partition, root) = open_slot(machine, stage.plan)?;
     let mut local = LocalContents::none();
-    for slot in &machine.slots {
+    for slot in machine.slots.iter().filter(|slot| slot.slot != partition.slot) {
         // A slot that cannot be read only means more to fetch.
         if let Ok(file) = File::open(&slot.node) {
             local.add_root(&file, threads);
         }
     }
+    local.add_target(&root, threads);
     // The plan has seen the slot's top hash block alone; a slot that rots is written again.
     let keeps_slot = stage.plan.keeps_slot && prove(&root, &remote.release).is_ok();
     if let Some(profile) = Profile::from_number(remote.release.profile).filter(|_| !keeps_slot) {
@@ -300,8 +308,9 @@ impl Place for SlotPlace<'_> {
         Err(kiln_build::Error::write(&self.folder, std::io::ErrorKind::FileTooLarge.into()))
     }
 
-    /// Asked when everything was fetched and encoded, and right before the first byte is written: an
-    /// image that cannot be fetched or booted costs no revision that could be gone back to.
+    /// Asked right before the first byte is written. An image, and a small update from a pushed release,
+    /// was fetched and encoded then: one that cannot be fetched costs no revision that could be gone
+    /// back to.
     fn root(&mut self, _name: &str) -> Result<File, kiln_build::Error> {
         let failed = |source| kiln_build::Error::write(&self.folder, source);
         if let Err(error) = (self.make_room)() {

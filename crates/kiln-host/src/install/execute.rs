@@ -46,10 +46,8 @@ pub struct Media<'a> {
     pub root: &'a File,
     /// The boot file of the system mode.
     pub boot_file: &'a [u8],
-    /// The boot loader.
-    pub loader: &'a [u8],
-    /// The loader's suffix in names of UEFI: `x64`, `aa64`.
-    pub efi_suffix: &'a str,
+    /// Boot loaders: paths on the ESP and contents.
+    pub loaders: &'a [(String, Vec<u8>)],
     /// Further files for the ESP: path and content.
     pub files: &'a [(String, Vec<u8>)],
 }
@@ -240,15 +238,15 @@ type EspFile<'a> = (String, Cow<'a, [u8]>);
 
 /// All files of the ESP.
 fn files<'a>(media: &Media<'a>) -> Result<Vec<EspFile<'a>>, Error> {
-    let loader = format!("EFI/BOOT/BOOT{}.EFI", media.efi_suffix.to_ascii_uppercase());
     let facts = media.release.to_json()?.into_bytes();
-    let mut files: Vec<EspFile<'a>> = vec![
-        (loader, media.loader.into()),
+    let own = |(path, bytes): &'a (String, Vec<u8>)| (path.clone(), bytes.as_slice().into());
+    let mut files: Vec<EspFile<'a>> = media.loaders.iter().map(own).collect();
+    files.extend([
         ("loader/loader.conf".to_owned(), LOADER_CONFIGURATION.into()),
         (EntryName::fresh(FIRST_GENERATION).path(), media.boot_file.into()),
         (format!("{}/{}", crate::machine::STAGING, crate::machine::DELIVERED), facts.into()),
-    ];
-    files.extend(media.files.iter().map(|(path, bytes)| (path.clone(), bytes.as_slice().into())));
+    ]);
+    files.extend(media.files.iter().map(own));
     Ok(files)
 }
 

@@ -11,7 +11,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use kiln_boot::entry::{FOLDER, RECOVERY_PATH};
+use kiln_boot::loader_set::{LIMIT, LoaderSet, beside, removable_path};
 use kiln_boot::os_release::Mode;
+use kiln_boot::shim::Shim;
+use kiln_boot::uki::format::Architecture;
 use kiln_boot::uki::mode::for_mode;
 use kiln_build::{BuildOptions, Input, Place, Progress, assemble};
 use kiln_disk::FileDevice;
@@ -30,10 +33,9 @@ use crate::machine::{self, Machine, Paths};
 
 /// Largest boot file in bytes that is read.
 const MAXIMUM_BOOT_FILE: u32 = 256 << 20;
-/// Largest loader in bytes; systemd's has about 100 kB.
-const MAXIMUM_LOADER: u64 = 16 << 20;
-/// Where systemd installs its loader, in a root.
-const LOADER_FOLDER: &str = "usr/lib/systemd/boot/efi";
+
+/// Boot loaders: paths on the ESP and contents.
+type Loaders = Vec<(String, Vec<u8>)>;
 
 /// Where the system comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +92,7 @@ struct Live {
     release: Release,
     root: String,
     boot_file: Vec<u8>,
-    loader: Option<Vec<u8>>,
+    loaders: Option<Loaders>,
 }
 
 /// A release that is here.
@@ -102,10 +104,8 @@ pub struct Prepared {
     pub root: File,
     /// The boot file of the system mode.
     pub boot_file: Vec<u8>,
-    /// The boot loader.
-    pub loader: Vec<u8>,
-    /// The loader's suffix in names of UEFI.
-    pub efi_suffix: &'static str,
+    /// Boot loaders: paths on the ESP and contents.
+    pub loaders: Vec<(String, Vec<u8>)>,
 }
 
 /// Reads what a source offers.
@@ -218,10 +218,26 @@ fn live(machine: &Machine) -> Result<Live, Error> {
     if argument.is_none_or(|root| root.root.to_string() != *hash) {
         return Err(lost("the boot file"));
     }
-    let suffix = efi_suffix(&release.architecture)?.to_ascii_uppercase();
-    let maximum = u32::try_from(MAXIMUM_LOADER).unwrap_or(u32::MAX);
-    let loader = fat.read(&format!("EFI/BOOT/BOOT{suffix}.EFI"), maximum).ok();
-    Ok(Live { release, root: slot.node.clone(), boot_file, loader })
+    let loaders = live_loaders(&fat, architecture(&release.architecture)?);
+    Ok(Live { release, root: slot.node.clone(), boot_file, loaders })
+}
+
+/// What firmware starts here, and what belongs to it; `None` if that is not whole.
+fn live_loaders(fat: &Fat<'_>, architecture: Architecture) -> Option<Loaders> {
+    let path = removable_path(architecture);
+    let first = fat.read(&path, LIMIT).ok()?;
+    let mut loaders = Vec::new();
+    if let Some(shim) = Shim::read(&first) {
+        let second = beside(&path, &shim.second_stage);
+        loaders.push((second.clone(), fat.read(&second, LIMIT).ok()?));
+        if let Some(manager) = shim.key_manager.map(|name| beside(&path, &name))
+            && let Ok(bytes) = fat.read(&manager, LIMIT)
+        {
+            loaders.push((manager, bytes));
+        }
+    }
+    loaders.push((path, first));
+    Some(loaders)
 }
 
 /// Brings the release to this machine. `folder` holds what is needed only meanwhile: about twice the
@@ -238,9 +254,9 @@ pub fn prepare(
     let mut place = WorkPlace { folder: folder.to_owned() };
     match offer.found {
         Kind::Live(live) => {
-            let Live { release, root: node, boot_file, loader } = *live;
+            let Live { release, root: node, boot_file, loaders } = *live;
             let root = File::open(&node).map_err(Error::device("open", &node))?;
-            complete(release, root, boot_file, loader)
+            complete(release, root, boot_file, loaders)
         }
         Kind::Release(remote) => release(&remote, build, &mut place, progress),
         Kind::Image => {
@@ -250,8 +266,8 @@ pub fn prepare(
             {
                 progress.detail(&format!("{source} is {digest}"));
             }
-            let (root, loader) = (assembled.root, Some(assembled.loader));
-            complete(assembled.release, root, assembled.boot_file, loader)
+            let (root, loaders) = (assembled.root, Some(assembled.loaders));
+            complete(assembled.release, root, assembled.boot_file, loaders)
         }
     }
 }
@@ -279,17 +295,17 @@ fn release(
     complete(remote.release.clone(), root, boot_file, None)
 }
 
-/// Adds the loader: from the root itself where nothing else gave one.
+/// Adds the loaders: from the root itself where nothing else gave them.
 fn complete(
     release: Release,
     root: File,
     boot_file: Vec<u8>,
-    loader: Option<Vec<u8>>,
+    loaders: Option<Loaders>,
 ) -> Result<Prepared, Error> {
-    let efi_suffix = efi_suffix(&release.architecture)?;
-    let loader = match loader {
-        Some(loader) => loader,
-        None => loader_of(&root, efi_suffix)?,
+    let architecture = architecture(&release.architecture)?;
+    let loaders = match loaders {
+        Some(loaders) => loaders,
+        None => loaders_of(&root, architecture)?,
     };
     let argument = machine::root_argument(&boot_file);
     if argument.is_none_or(|root| root.root.to_string() != release.root.hash) {
@@ -298,22 +314,19 @@ fn complete(
             hint: "build the release again".to_owned(),
         });
     }
-    Ok(Prepared { release, root, boot_file, loader, efi_suffix })
+    Ok(Prepared { release, root, boot_file, loaders })
 }
 
-fn efi_suffix(architecture: &str) -> Result<&'static str, Error> {
-    match architecture {
-        "amd64" => Ok("x64"),
-        "arm64" => Ok("aa64"),
-        other => Err(Error::Refused {
-            reason: format!("there is no UEFI loader for {other}"),
-            hint: "install a release for amd64 or arm64".to_owned(),
-        }),
-    }
+fn architecture(name: &str) -> Result<Architecture, Error> {
+    let known = [Architecture::X86_64, Architecture::Aarch64];
+    known.into_iter().find(|known| known.name() == name).ok_or_else(|| Error::Refused {
+        reason: format!("there is no UEFI loader for {name}"),
+        hint: "install a release for amd64 or arm64".to_owned(),
+    })
 }
 
-/// systemd-boot from a root image.
-fn loader_of(root: &File, suffix: &str) -> Result<Vec<u8>, Error> {
+/// systemd-boot from a root image, and shim where that starts it.
+fn loaders_of(root: &File, architecture: Architecture) -> Result<Loaders, Error> {
     let missing = |reason: String| Error::Refused {
         reason,
         hint: "install systemd-boot in the image (Debian: systemd-boot-efi) and push it again"
@@ -321,13 +334,14 @@ fn loader_of(root: &File, suffix: &str) -> Result<Vec<u8>, Error> {
     };
     let damaged = |error: kiln_erofs::Error| missing(format!("the root image: {error}"));
     let image = Image::open(root).map_err(damaged)?;
-    for end in ["efi.signed", "efi"] {
-        let path = format!("{LOADER_FOLDER}/systemd-boot{suffix}.{end}");
-        if let Some(inode) = image.lookup(path.as_bytes()).map_err(damaged)? {
-            return image.read(&inode, MAXIMUM_LOADER).map_err(damaged);
-        }
-    }
-    Err(missing(format!("the release has no boot loader in {LOADER_FOLDER}")))
+    let read = |path: &str| match image.lookup(path.as_bytes())? {
+        Some(inode) => image.read(&inode, LIMIT.into()).map(Some),
+        None => Ok(None),
+    };
+    let set = LoaderSet::find(architecture, read).map_err(damaged)?;
+    let set = set.ok_or_else(|| missing("the release has no boot loader".to_owned()))?;
+    let files = set.on_system_partition(architecture).into_iter();
+    Ok(files.map(|(path, bytes)| (path, bytes.to_vec())).collect())
 }
 
 /// A folder as the place of a root image.

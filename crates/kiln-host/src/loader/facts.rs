@@ -1,19 +1,21 @@
-//! What a boot loader says of itself: version, processor, and whose certificates its signature carries.
+//! What a boot loader says of itself: kind, version, processor, and whose certificates its signature has.
 //!
 //! Its bytes come from the ESP, where anybody may have written, so nothing is believed beyond "systemd-boot
-//! of this version": no signature is verified here, that is the firmware's part. The certificates only
-//! serve to see that two loaders are signed by the same people; asking the firmware's own lists was
-//! dropped, because they hold authorities, and what hangs below one takes a chain to tell.
+//! of this version": no signature is verified here, that is the firmware's part and shim's.
 //!
-//! Formats: systemd-boot's section `.sdmagic` holds `#### LoaderInfo: systemd-boot VERSION ####`; the
-//! certificate table is that of Microsoft "PE Format" ("The Attribute Certificate Table"), which holds
-//! PKCS #7 signed data (RFC 5652, section 5.1) in DER (X.690).
+//! Formats: systemd-boot's section `.sdmagic` holds `#### LoaderInfo: systemd-boot VERSION ####`; shim's
+//! stand in [`kiln_boot::shim`], signatures in [`kiln_boot::signature`].
 
-use kiln_boot::uki;
+use kiln_boot::shim::Shim;
+use kiln_boot::signature::certificates;
 use kiln_boot::uki::format::Architecture;
+use kiln_boot::{loader_set, uki};
 
-/// Longest loader that is read, in bytes; systemd's has less than 200 kB.
-pub const MAXIMUM_LENGTH: u32 = 16 << 20;
+/// Longest loader that is read, in bytes: what a build reads.
+pub const MAXIMUM_LENGTH: u32 = loader_set::LIMIT;
+
+/// What systemd-boot is called in reports and records.
+pub(crate) const SYSTEMD_BOOT: &str = "systemd-boot";
 
 /// Section of systemd-boot that names it.
 const MAGIC: &str = ".sdmagic";
@@ -23,26 +25,32 @@ const BEHIND: &str = " ####";
 /// Longest version that is believed, in characters: distributions' have about twenty.
 const MAXIMUM_VERSION: usize = 64;
 
-/// Where the DOS header has the offset of the PE signature; behind that the COFF header begins.
-const PE_OFFSET: usize = 0x3c;
-/// From the PE signature to the entry of the certificate table in a PE32+ file: signature and COFF
-/// header, 24 bytes, then index 4 of the data directories, which begin at 112.
-const CERTIFICATE_ENTRY: usize = 24 + 112 + 4 * 8;
-/// Header of a certificate: length, revision and type.
-const CERTIFICATE_HEADER: usize = 8;
-/// `WIN_CERT_TYPE_PKCS_SIGNED_DATA`.
-const PKCS_SIGNED_DATA: u16 = 2;
-/// Signatures of one loader that are looked at: a distribution's has one, some have two.
-const MAXIMUM_SIGNATURES: usize = 8;
+/// Which loader something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoaderKind {
+    /// systemd-boot, which starts the boot files.
+    SystemdBoot,
+    /// shim, which firmware starts and which starts systemd-boot.
+    Shim(Shim),
+}
 
-/// Tags of DER.
-const SEQUENCE: u8 = 0x30;
-const CONTEXT_0: u8 = 0xa0;
+impl LoaderKind {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SystemdBoot => SYSTEMD_BOOT,
+            Self::Shim(_) => "shim",
+        }
+    }
+}
 
-/// A systemd-boot.
+/// A boot loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loader {
-    /// Its version, as the distribution calls it: `257.9-1~deb13u1`.
+    /// Which one it is.
+    pub kind: LoaderKind,
+    /// Its version; systemd-boot's is the distribution's: `257.9-1~deb13u1`.
     pub version: String,
     /// The processor that it is for.
     pub architecture: Architecture,
@@ -55,9 +63,25 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Reads a loader; `None` if it is none that Kiln knows, such as shim or another system's.
+    /// Reads a loader; `None` if it is none that Kiln knows, such as another system's.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
+        Self::systemd_boot(bytes).or_else(|| Self::shim(bytes))
+    }
+
+    fn shim(bytes: &[u8]) -> Option<Self> {
+        let shim = Shim::read(bytes)?;
+        Some(Self {
+            version: shim.version.clone(),
+            architecture: shim.architecture,
+            is_signed: shim.is_signed,
+            length: bytes.len() as u64,
+            certificates: certificates(bytes),
+            kind: LoaderKind::Shim(shim),
+        })
+    }
+
+    fn systemd_boot(bytes: &[u8]) -> Option<Self> {
         let program = uki::parse(bytes).ok()?;
         let text = str::from_utf8(program.section(MAGIC)?).ok()?.trim_end_matches('\0');
         let version = text.strip_prefix(BEFORE)?.strip_suffix(BEHIND)?;
@@ -66,6 +90,7 @@ impl Loader {
             return None;
         }
         Some(Self {
+            kind: LoaderKind::SystemdBoot,
             version: version.to_owned(),
             architecture: program.architecture?,
             is_signed: program.signed,
@@ -81,88 +106,19 @@ impl Loader {
     }
 }
 
-/// All certificates of all signatures of a PE32+ file; those that cannot be read are left out, which
-/// makes two loaders differ at most.
-fn certificates(file: &[u8]) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    let Some(mut table) = certificate_table(file) else { return found };
-    for _ in 0..MAXIMUM_SIGNATURES {
-        let Some(length) = number(table, 0).filter(|length| *length > CERTIFICATE_HEADER) else {
-            break;
-        };
-        let Some(signature) = table.get(CERTIFICATE_HEADER..length) else { break };
-        if table.get(6..8) == Some(&PKCS_SIGNED_DATA.to_le_bytes()) {
-            found.extend(of_signed_data(signature).unwrap_or_default());
-        }
-        // Entries begin at multiples of eight.
-        table = table.get(length.next_multiple_of(8)..).unwrap_or_default();
-    }
-    found
-}
-
-fn certificate_table(file: &[u8]) -> Option<&[u8]> {
-    let entry = number(file, PE_OFFSET)?.checked_add(CERTIFICATE_ENTRY)?;
-    let (start, length) = (number(file, entry)?, number(file, entry.checked_add(4)?)?);
-    file.get(start..start.checked_add(length)?)
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<usize> {
-    let four = bytes.get(at..at.checked_add(4)?)?;
-    usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
-}
-
-/// The certificates of PKCS #7 signed data, whole.
-fn of_signed_data(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let content = |bytes, tag| element(bytes).filter(|found| found.tag == tag);
-    let information = content(bytes, SEQUENCE)?;
-    // The kind, then the data in a context of its own.
-    let wrapped = content(element(information.content)?.rest, CONTEXT_0)?;
-    let signed = content(wrapped.content, SEQUENCE)?;
-    // Version, digest algorithms, what is signed.
-    let mut rest = signed.content;
-    for _ in 0..3 {
-        rest = element(rest)?.rest;
-    }
-    let mut rest = content(rest, CONTEXT_0)?.content;
-    let mut found = Vec::new();
-    while let Some(certificate) = element(rest) {
-        found.push(certificate.whole.to_vec());
-        rest = certificate.rest;
-    }
-    Some(found)
-}
-
-/// One element of DER, and what follows it.
-struct Element<'a> {
-    tag: u8,
-    whole: &'a [u8],
-    content: &'a [u8],
-    rest: &'a [u8],
-}
-
-/// The first element; `None` at the end, and for what is not of definite length.
-fn element(bytes: &[u8]) -> Option<Element<'_>> {
-    let (&tag, after) = bytes.split_first()?;
-    let (&first, after) = after.split_first()?;
-    let (length, after) = match first {
-        0..=0x7f => (usize::from(first), after),
-        // Up to four bytes of length: more than any loader has.
-        0x81..=0x84 => {
-            let (digits, after) = after.split_at_checked(usize::from(first & 0x7f))?;
-            (digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)), after)
-        }
-        _ => return None,
-    };
-    let (content, rest) = after.split_at_checked(length)?;
-    let whole = bytes.get(..bytes.len() - rest.len())?;
-    Some(Element { tag, whole, content, rest })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Tags of DER (X.690, section 8.1).
+    const SEQUENCE: u8 = 0x30;
+    const CONTEXT_0: u8 = 0xa0;
+    /// Header of a certificate in the table of certificates.
+    const CERTIFICATE_HEADER: usize = 8;
+    /// The table's entry in the header of [`program`].
+    const CERTIFICATE_ENTRY: usize = 24 + 112 + 4 * 8;
 
     /// The smallest program with one section.
     pub(crate) fn program(section: &[u8], content: &[u8]) -> Vec<u8> {
@@ -199,6 +155,25 @@ pub(crate) mod tests {
             _ => bytes.extend([&[0x82], &length[6..]].concat()),
         }
         [bytes, content.to_vec()].concat()
+    }
+
+    fn name(of: &str) -> Vec<u8> {
+        der(SEQUENCE, &der(12, of.as_bytes()))
+    }
+
+    /// What passes for an X.509 certificate, as far as its issuer and subject.
+    pub(crate) fn certificate(subject: &str, issuer: &str) -> Vec<u8> {
+        let body =
+            [der(2, &[7]), der(SEQUENCE, b""), name(issuer), der(SEQUENCE, b""), name(subject)];
+        der(SEQUENCE, &der(SEQUENCE, &body.concat()))
+    }
+
+    /// What passes for an unsigned shim that starts `second` and believes `authority`.
+    pub(crate) fn shim(version: &str, second: &str, authority: &str) -> Vec<u8> {
+        let names: Vec<u8> = second.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let identity = format!("UEFI SHIM\n$Version: {version} $\n");
+        let content = [identity.as_bytes(), &names, &certificate(authority, authority)].concat();
+        program(b".data", &content)
     }
 
     /// Adds a signature with these certificates.
@@ -238,6 +213,9 @@ pub(crate) mod tests {
         let found = Loader::read(&systemd_boot("257.9-1~deb13u1")).unwrap();
         assert_eq!((found.version.as_str(), found.is_signed), ("257.9-1~deb13u1", false));
         assert_eq!((found.architecture, found.length), (Architecture::X86_64, 0x600));
+        assert_eq!(found.kind.name(), "systemd-boot");
+        let found = Loader::read(&shim("16.1", "\\grubx64.efi", "Debian")).unwrap();
+        assert_eq!((found.version.as_str(), found.kind.name()), ("16.1", "shim"));
         let long = "2".repeat(MAXIMUM_VERSION + 1);
         let others = [
             program(b".sdmagic", b"#### LoaderInfo: rEFInd 0.14 ####"),

@@ -7,8 +7,12 @@
 mod facts;
 mod record;
 
-pub use facts::{Loader, MAXIMUM_LENGTH};
+pub(crate) use facts::SYSTEMD_BOOT;
+pub use facts::{Loader, LoaderKind, MAXIMUM_LENGTH};
 pub use record::{FORMAT, LoaderEvent, MAXIMUM_EVENTS, Record};
 
 #[cfg(test)]
-pub(crate) use facts::tests::{loader as test_loader, program as test_program};
+pub(crate) use facts::tests::{
+    certificate as test_certificate, loader as test_loader, program as test_program,
+    shim as test_shim,
+};

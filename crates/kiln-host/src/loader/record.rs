@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::SYSTEMD_BOOT;
 use crate::Error;
 use crate::machine::LoaderFile;
 
@@ -38,6 +39,18 @@ pub struct LoaderEvent {
     /// Its version; missing if it is none that Kiln knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Which loader it is, where a version is known and it is not systemd-boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+impl LoaderEvent {
+    /// Kind and version; `None` for a loader that Kiln does not know.
+    #[must_use]
+    pub fn loader(&self) -> Option<(&str, &str)> {
+        let kind = self.kind.as_deref().unwrap_or(SYSTEMD_BOOT);
+        self.version.as_deref().map(|version| (kind, version))
+    }
 }
 
 /// The whole record.
@@ -68,16 +81,32 @@ impl Record {
         record.filter(|record| record.format == FORMAT).unwrap_or_default()
     }
 
+    /// Each event that found another loader where one was already, with the one before, oldest first.
+    pub fn changes(&self) -> impl Iterator<Item = (&LoaderEvent, &LoaderEvent)> {
+        self.events.iter().enumerate().filter_map(|(at, event)| {
+            let earlier = self.events.get(..at)?;
+            let before = earlier.iter().rev().find(|before| before.path == event.path)?;
+            Some((before, event))
+        })
+    }
+
     /// The record that knows these loaders.
     #[must_use]
     pub fn with(&self, loaders: &[LoaderFile], generation: Option<u32>, time: u64) -> Self {
         let mut record = self.clone();
         for file in loaders {
             let last = record.events.iter().rev().find(|event| event.path == file.path);
-            let version = file.loader.as_ref().map(|loader| loader.version.clone());
-            if last.is_none_or(|last| last.version != version) {
-                let path = file.path.clone();
-                record.events.push(LoaderEvent { time, generation, path, version });
+            let found = file.loader.as_ref();
+            let found = found.map(|loader| (loader.kind.name(), loader.version.as_str()));
+            if last.is_none_or(|last| last.loader() != found) {
+                let kind = found.map(|(kind, _)| kind).filter(|kind| *kind != SYSTEMD_BOOT);
+                record.events.push(LoaderEvent {
+                    time,
+                    generation,
+                    path: file.path.clone(),
+                    version: found.map(|(_, version)| version.to_owned()),
+                    kind: kind.map(str::to_owned),
+                });
             }
         }
         let surplus = record.events.len().saturating_sub(MAXIMUM_EVENTS);

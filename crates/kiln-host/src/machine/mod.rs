@@ -7,7 +7,7 @@
 mod paths;
 mod read;
 
-use kiln_boot::entry::EntryName;
+use kiln_boot::entry::{DEADLINE_NOTE, EntryName};
 use kiln_verity::RootArgument;
 
 pub use paths::Paths;
@@ -15,7 +15,7 @@ pub(crate) use read::loaders;
 pub(crate) use read::{DELIVERED, command_line, is_signed, root_argument};
 pub use read::{Glimpse, glimpse, is_counted, read};
 
-use crate::ledger::{Ledger, Slot};
+use crate::ledger::{Failure, Ledger, Slot, Stage};
 use crate::loader::Loader;
 
 /// Folder on the ESP for boot files that no loader lists, and for notes.
@@ -26,11 +26,15 @@ pub const STAGING: &str = "EFI/kiln";
 pub const RECOVERY_FACTS: &str = "EFI/kiln/recovery.json";
 
 /// Where boot loaders are on an ESP: where firmware looks by itself (UEFI 2.10, section 3.5.1.1), which
-/// is where Kiln puts it, and where systemd's own tools do (bootctl(1)). What a machine starts from the
-/// latter is the former's twin, so that one that falls back finds the same.
-pub const LOADER_PATHS: [&str; 4] = [
+/// is where Kiln puts it, what shim starts from there, and where systemd's own tools do (bootctl(1)).
+/// What a machine starts from the latter is the former's twin, so that one that falls back finds the
+/// same. The order is that of replacing them: what is started comes before what starts it.
+pub const LOADER_PATHS: [&str; 7] = [
     "EFI/systemd/systemd-bootx64.efi",
     "EFI/systemd/systemd-bootaa64.efi",
+    "EFI/BOOT/grubx64.efi",
+    "EFI/BOOT/grubaa64.efi",
+    "EFI/BOOT/grub.efi",
     "EFI/BOOT/BOOTX64.EFI",
     "EFI/BOOT/BOOTAA64.EFI",
 ];
@@ -161,6 +165,18 @@ pub struct FailureNote {
     pub reason: String,
 }
 
+impl FailureNote {
+    /// The failure that it tells of: in the first process, or of a boot that came to no end.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let (stage, reason) = match self.reason.strip_prefix(DEADLINE_NOTE) {
+            Some(reason) => (Stage::Deadline, reason),
+            None => (Stage::Boot, self.reason.as_str()),
+        };
+        Failure { stage, reason: reason.to_owned() }
+    }
+}
+
 /// The ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemPartition {
@@ -259,7 +275,23 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use super::Staged;
+    use super::{FailureNote, Staged};
+    use crate::ledger::Stage;
+
+    #[test]
+    fn a_note_tells_where_its_boot_stopped() {
+        for (note, stage, reason) in [
+            ("no root matches", Stage::Boot, "no root matches"),
+            ("no progress for 10 minutes", Stage::Boot, "no progress for 10 minutes"),
+            ("deadline: not blessed within 600 s", Stage::Deadline, "not blessed within 600 s"),
+            ("the deadline: x", Stage::Boot, "the deadline: x"),
+            ("deadline:", Stage::Boot, "deadline:"),
+            ("", Stage::Boot, ""),
+        ] {
+            let failure = FailureNote { generation: 2, reason: note.into() }.failure();
+            assert_eq!((failure.stage, failure.reason.as_str()), (stage, reason), "{note}");
+        }
+    }
 
     #[test]
     fn staged_files_are_known_by_their_names() {

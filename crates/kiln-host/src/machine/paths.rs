@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where an image has its boot loaders, and a folder of its builder's boot files has them as well.
-const IMAGE_LOADERS: &str = "usr/lib/systemd/boot/efi";
-
 /// The paths that this crate reads and writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -32,8 +29,8 @@ pub struct Paths {
     pub recipe: PathBuf,
     /// Addons of the running release.
     pub addons: PathBuf,
-    /// Folders with boot loaders of the running release: those that its builder gave come first.
-    pub loaders: [PathBuf; 2],
+    /// Trees with boot loaders of the running release: what its builder gave comes before the root.
+    pub loader_trees: [PathBuf; 2],
     /// What says that a debug overlay is there.
     pub debug: PathBuf,
     /// Folders of health checks; a later one overrides the same name in an earlier one.
@@ -73,10 +70,7 @@ impl Paths {
             cache: root.join("state/kiln/cache"),
             recipe: root.join(kiln_build::recipe::PATH),
             addons: root.join(kiln_boot::arguments::ADDON_FOLDER),
-            loaders: [
-                root.join(kiln_build::recipe::BOOT_FILES).join(IMAGE_LOADERS),
-                root.join(IMAGE_LOADERS),
-            ],
+            loader_trees: [root.join(kiln_build::recipe::BOOT_FILES), root.to_owned()],
             debug: root.join("run/kiln/debug"),
             health_checks: vec![root.join("usr/lib/kiln/health.d"), root.join("etc/kiln/health.d")],
             root_policy: root.join("usr/lib/kiln"),

@@ -88,7 +88,7 @@ fn event(machine: &Machine, ledger: &Ledger, generation: u32, time: u64) -> Opti
         }
         (State::Trying | State::Blessed, Some(entry)) if entry.name.is_bad() && !is_booted => {
             let failure = match note {
-                Some(note) => Failure { stage: Stage::Boot, reason: note.reason.clone() },
+                Some(note) => note.failure(),
                 None => Failure {
                     stage: Stage::Start,
                     reason: "no try reached its health checks".to_owned(),
@@ -188,10 +188,20 @@ mod tests {
         let failure = ledger.revision(2).unwrap().failure().unwrap();
         assert_eq!(failure.stage, Stage::Start);
 
-        machine.notes.push(FailureNote { generation: 2, reason: "no root".into() });
-        let ledger = reconcile(&machine, 7);
-        let failure = ledger.revision(2).unwrap().failure().unwrap();
-        assert_eq!((failure.stage, failure.reason.as_str()), (Stage::Boot, "no root"));
+        for (note, stage, reason) in [
+            ("no root", Stage::Boot, "no root"),
+            ("deadline: not blessed within 9 s", Stage::Deadline, "not blessed within 9 s"),
+        ] {
+            machine.notes = vec![FailureNote { generation: 2, reason: note.into() }];
+            let ledger = reconcile(&machine, 7);
+            let failure = ledger.revision(2).unwrap().failure().unwrap();
+            assert_eq!((failure.stage, failure.reason.as_str()), (stage, reason));
+            // Once it is written down, the note may go and nothing changes.
+            let mut later = machine.clone();
+            later.ledger = ledger;
+            later.notes.clear();
+            assert_eq!(reconcile(&later, 8), later.ledger);
+        }
 
         // On its last try it runs: nothing has failed.
         machine.booted.generation = Some(2);

@@ -9,7 +9,7 @@ mod text;
 
 use serde::Serialize;
 
-pub use history::History;
+pub use history::{History, LoaderChange, LoaderName};
 pub use status::{LoaderReport, SlotReport, Status, SystemPartitionReport};
 
 use crate::ledger::{Failure, Revision, Slot, State, Verification};

@@ -103,7 +103,10 @@ pub struct SystemPartitionReport {
 pub struct LoaderReport {
     /// Its path on the ESP.
     pub path: String,
-    /// The version of systemd-boot; missing if it is another loader.
+    /// `systemd-boot` or `shim`; missing if it is another loader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    /// Its version; missing if it is another loader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Whether it carries a signature; missing if it is another loader.
@@ -116,6 +119,7 @@ impl LoaderReport {
         let loader = file.loader.as_ref();
         Self {
             path: file.path.clone(),
+            kind: loader.map(|loader| loader.kind.name()),
             version: loader.map(|loader| loader.version.clone()),
             signed: loader.map(|loader| loader.is_signed),
         }

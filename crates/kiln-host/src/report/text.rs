@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use kiln_build::format_size;
 
-use super::{History, RevisionReport, Status};
+use super::{History, LoaderChange, LoaderName, RevisionReport, Status};
 use crate::ledger::{Failure, Slot, State, Verification};
 use crate::motd::one_line;
 
@@ -92,9 +92,9 @@ impl Status {
             put(&mut text, "ESP", &format!("{}, {free} free", partition.device));
         }
         for (at, loader) in self.loaders.iter().enumerate() {
-            let kind = match (&loader.version, loader.signed) {
-                (Some(version), Some(true)) => format!("systemd-boot {version}, signed"),
-                (Some(version), _) => format!("systemd-boot {version}"),
+            let kind = match (loader.kind.zip(loader.version.as_ref()), loader.signed) {
+                (Some((kind, version)), Some(true)) => format!("{kind} {version}, signed"),
+                (Some((kind, version)), _) => format!("{kind} {version}"),
                 (None, _) => "not systemd-boot: Kiln leaves it alone".to_owned(),
             };
             put(
@@ -139,9 +139,26 @@ impl History {
                     push(&mut text, &format!("{:28}{line}", ""));
                 }
             }
+            let own = |change: &&LoaderChange| change.generation == Some(revision.generation);
+            for change in self.loaders.iter().rev().filter(own) {
+                push(&mut text, &loader_line(change));
+            }
+        }
+        // Of what ran then nothing is known any more.
+        for change in self.loaders.iter().filter(|change| change.version.is_none()) {
+            push(&mut text, &loader_line(change));
         }
         text
     }
+}
+
+fn loader_line(change: &LoaderChange) -> String {
+    let name = |loader: &Option<LoaderName>| match loader {
+        Some(loader) => format!("{} {}", one_line(&loader.kind), one_line(&loader.version)),
+        None => "another loader".to_owned(),
+    };
+    let (time, path) = (moment(change.time), one_line(&change.path));
+    format!("      {time}  {path}: {} replaces {}", name(&change.to), name(&change.from))
 }
 
 fn push(text: &mut String, line: &str) {
@@ -246,6 +263,7 @@ fn moment(time: u64) -> String {
 mod tests {
     use super::moment;
     use crate::ledger::{Slot, State, Verification};
+    use crate::loader::{LoaderEvent, Record};
     use crate::plan::test_support::{entry, machine, revision};
     use crate::report::{History, LoaderReport, Status};
 
@@ -337,21 +355,24 @@ trust     unsealed
 
     #[test]
     fn loaders_are_told_apart() {
-        let loader = |path: &str, version: Option<&str>, signed| LoaderReport {
+        let loader = |path: &str, known: Option<(&'static str, &str)>, signed| LoaderReport {
             path: path.into(),
-            version: version.map(str::to_owned),
+            kind: known.map(|(kind, _)| kind),
+            version: known.map(|(_, version)| version.to_owned()),
             signed,
         };
         let loaders = vec![
-            loader("EFI/BOOT/BOOTX64.EFI", Some("257.9-1"), Some(true)),
-            loader("EFI/systemd/systemd-bootx64.efi", Some("252"), Some(false)),
-            loader("EFI/debian/shimx64.efi", None, None),
+            loader("EFI/systemd/systemd-bootx64.efi", Some(("systemd-boot", "252")), Some(false)),
+            loader("EFI/BOOT/grubx64.efi", Some(("systemd-boot", "257.9-1")), Some(true)),
+            loader("EFI/BOOT/BOOTX64.EFI", Some(("shim", "16.1")), Some(true)),
+            loader("EFI/BOOT/BOOTAA64.EFI", None, None),
         ];
         let text = Status { loaders, ..Status::of(&machine(), true) }.to_text();
         let expected = "
-loader    EFI/BOOT/BOOTX64.EFI: systemd-boot 257.9-1, signed
-          EFI/systemd/systemd-bootx64.efi: systemd-boot 252
-          EFI/debian/shimx64.efi: not systemd-boot: Kiln leaves it alone
+loader    EFI/systemd/systemd-bootx64.efi: systemd-boot 252
+          EFI/BOOT/grubx64.efi: systemd-boot 257.9-1, signed
+          EFI/BOOT/BOOTX64.EFI: shim 16.1, signed
+          EFI/BOOT/BOOTAA64.EFI: not systemd-boot: Kiln leaves it alone
 ";
         assert!(text.contains(expected), "{text}");
     }
@@ -360,13 +381,27 @@ loader    EFI/BOOT/BOOTX64.EFI: systemd-boot 257.9-1, signed
     fn history_reads_like_this() {
         let mut machine = machine();
         machine.ledger.revisions.push(revision(3, 3, Slot::A, State::Failed));
-        let text = History::of(&machine.ledger).to_text();
-        let expected = [
-            "   3  slot A  Edge 3 (edge 3)",
-            "      1970-01-01 00:00:01Z  failed",
-            "                            health check: disk is read-only",
-            "   2  slot B  Edge 2 (edge 2)",
-        ];
-        assert!(text.starts_with(&expected.join("\n")), "{text}");
+        let event = |time, generation, version: &str| LoaderEvent {
+            time,
+            generation: Some(generation),
+            path: "EFI/BOOT/BOOTX64.EFI".into(),
+            version: Some(version.into()),
+            kind: None,
+        };
+        let events = vec![event(0, 1, "252"), event(8, 2, "257"), event(9, 70, "262\n")];
+        let record = Record { events, ..Record::default() };
+        let text = History::of(&machine.ledger, &record).to_text();
+        let expected = "   \
+   3  slot A  Edge 3 (edge 3)
+      1970-01-01 00:00:01Z  failed
+                            health check: disk is read-only
+   2  slot B  Edge 2 (edge 2)
+      1970-01-01 00:00:01Z  blessed
+      1970-01-01 00:00:08Z  EFI/BOOT/BOOTX64.EFI: systemd-boot 257 replaces systemd-boot 252
+   1  slot A  Edge 1 (edge 1)
+      1970-01-01 00:00:01Z  blessed
+      1970-01-01 00:00:09Z  EFI/BOOT/BOOTX64.EFI: systemd-boot 262 replaces systemd-boot 257
+";
+        assert_eq!(text, expected);
     }
 }

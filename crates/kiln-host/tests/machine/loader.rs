@@ -1,8 +1,12 @@
 //! The boot loader of a release that proved itself, on the machine of files.
 
+use std::path::Path;
+
 use kiln_host::execute::{KEPT_SUFFIX, update_loaders};
 use kiln_host::loader::Record;
 use kiln_host::plan::{LoaderKept, LoaderVerdict};
+use kiln_host::report::History;
+use kiln_lab::loaders;
 
 use super::kargs::seal_esp;
 use super::systemd::systemd_boot;
@@ -13,8 +17,14 @@ const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// What the running root has.
 fn bring(bench: &Bench, file: &str, bytes: &[u8]) {
-    fs::create_dir_all(&bench.paths.loaders[1]).unwrap();
-    fs::write(bench.paths.loaders[1].join(file), bytes).unwrap();
+    bring_from(&bench.paths.loader_trees[1], file, bytes);
+}
+
+/// What a tree has where systemd installs it.
+fn bring_from(tree: &Path, file: &str, bytes: &[u8]) {
+    let folder = tree.join("usr/lib/systemd/boot/efi");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(file), bytes).unwrap();
 }
 
 /// A machine on whose ESP these versions are, running generation 2, which brings 257.
@@ -36,7 +46,7 @@ fn has(bench: &Bench, path: &str, version: &str) -> bool {
     bench.esp().read(path, 1 << 20).is_ok_and(|bytes| bytes == systemd_boot(version))
 }
 
-fn old(path: &str) -> String {
+fn kept(path: &str) -> String {
     format!("{path}{KEPT_SUFFIX}")
 }
 
@@ -61,7 +71,7 @@ fn a_release_brings_its_loader_when_it_has_proved_itself() {
     bless(&bench.paths, quiet).unwrap();
     bench.run(2, "");
     assert_eq!(update(&bench), [replaced("252", "257")]);
-    assert!(has(&bench, FALLBACK, "257") && has(&bench, &old(FALLBACK), "252"));
+    assert!(has(&bench, FALLBACK, "257") && has(&bench, &kept(FALLBACK), "252"));
     let machine = bench.machine();
     assert_eq!(machine.loaders[0].loader.as_ref().unwrap().version, "257");
     let versions: Vec<_> = remembered(&bench).into_iter().map(|(_, version)| version).collect();
@@ -83,7 +93,7 @@ fn a_release_brings_its_loader_when_it_has_proved_itself() {
     // A later one takes the place of the copy, too.
     bring(&bench, "systemd-bootx64.efi", &systemd_boot("262"));
     assert_eq!(update(&bench), [replaced("257", "262")]);
-    assert!(has(&bench, FALLBACK, "262") && has(&bench, &old(FALLBACK), "257"));
+    assert!(has(&bench, FALLBACK, "262") && has(&bench, &kept(FALLBACK), "257"));
     assert_eq!(remembered(&bench).len(), 3);
 }
 
@@ -91,14 +101,76 @@ fn a_release_brings_its_loader_when_it_has_proved_itself() {
 fn both_places_are_served_and_what_is_foreign_is_left() {
     let bench = machine("", &[(FIRST, "252"), (FALLBACK, "255")]);
     assert_eq!(update(&bench), [replaced("252", "257"), replaced("255", "257")]);
-    assert!(has(&bench, &old(FIRST), "252") && has(&bench, &old(FALLBACK), "255"));
+    assert!(has(&bench, &kept(FIRST), "252") && has(&bench, &kept(FALLBACK), "255"));
 
     let bench = machine("", &[(FIRST, "252")]);
     bench.esp().put(FALLBACK, b"MZ shim").unwrap();
     let foreign = LoaderVerdict::Keep(LoaderKept::Foreign);
     assert_eq!(update(&bench), [replaced("252", "257"), foreign]);
     assert_eq!(bench.esp().read(FALLBACK, 100).unwrap(), b"MZ shim");
-    assert!(bench.esp().read(&old(FALLBACK), 100).is_err());
+    assert!(bench.esp().read(&kept(FALLBACK), 100).is_err());
+}
+
+/// shim, what it starts and what enrols keys, on the ESP and in the running root.
+#[test]
+fn shim_is_replaced_with_what_it_starts() {
+    const SECOND: &str = "EFI/BOOT/grubx64.efi";
+    const MANAGER: &str = "EFI/BOOT/mmx64.efi";
+    let bench = Bench::new(["", ""], 2);
+    let old = [
+        (SECOND, loaders::systemd_boot("252", 600, &["Debian"])),
+        (MANAGER, b"old keys".to_vec()),
+        (FALLBACK, loaders::shim("15.8", 600, &["Debian"])),
+    ];
+    let new = [
+        (SECOND, loaders::systemd_boot("257", 600, &["Debian"])),
+        (MANAGER, b"new keys".to_vec()),
+        (FALLBACK, loaders::shim("16.1", 600, &["Debian"])),
+    ];
+    for (path, bytes) in &old {
+        bench.esp().put(path, bytes).unwrap();
+    }
+    bring(&bench, "systemd-bootx64.efi.signed", &new[0].1);
+    let shim = bench.paths.loader_trees[1].join("usr/lib/shim");
+    fs::create_dir_all(&shim).unwrap();
+    fs::write(shim.join("mmx64.efi.signed"), &new[1].1).unwrap();
+    fs::write(shim.join("shimx64.efi.signed"), &new[2].1).unwrap();
+    assert_eq!(update(&bench), [replaced("252", "257"), replaced("15.8", "16.1")]);
+    assert_eq!(remembered(&bench).len(), 4, "both as they were, then both as they are");
+    for ((path, before), (_, after)) in old.iter().zip(&new) {
+        assert!(bench.esp().read(path, 1 << 20).unwrap() == *after, "{path}");
+        assert!(bench.esp().read(&kept(path), 1 << 20).unwrap() == *before, "{path}");
+    }
+    let found = bench.machine().loaders;
+    let kinds: Vec<_> = found
+        .iter()
+        .filter_map(|file| file.loader.as_ref())
+        .map(|loader| (loader.kind.name(), loader.version.as_str()))
+        .collect();
+    assert_eq!(kinds, [("systemd-boot", "257"), ("shim", "16.1")]);
+    let stays = |version: &str| LoaderVerdict::Keep(LoaderKept::Current(version.into()));
+    assert_eq!(update(&bench), [stays("257"), stays("16.1")]);
+
+    // People and scripts read what happened, below the release that brought it.
+    let history = History::of(&bench.machine().ledger, &Record::read(&bench.paths.ledger));
+    let value = serde_json::to_value(&history).unwrap();
+    let told = |at: usize| {
+        let text = |key: &str| value["loaders"][at][key]["version"].as_str().unwrap().to_owned();
+        (value["loaders"][at]["generation"].as_u64(), text("from"), text("to"))
+    };
+    assert_eq!(told(0), (Some(2), "15.8".to_owned(), "16.1".to_owned()));
+    assert_eq!(told(1), (Some(2), "252".to_owned(), "257".to_owned()));
+    let text = history.to_text();
+    assert!(text.contains("grubx64.efi: systemd-boot 257 replaces systemd-boot 252\n"), "{text}");
+    assert!(text.contains("BOOTX64.EFI: shim 16.1 replaces shim 15.8\n"), "{text}");
+
+    // A release whose shim believes others: what starts here stays, although it is older.
+    fs::write(shim.join("shimx64.efi.signed"), loaders::shim("17.0", 600, &["Fedora"])).unwrap();
+    bring(&bench, "systemd-bootx64.efi.signed", &loaders::systemd_boot("262", 600, &["Fedora"]));
+    let other = LoaderVerdict::Keep(LoaderKept::OtherSigner("262".into()));
+    let waits = LoaderVerdict::Keep(LoaderKept::SecondStage("17.0".into()));
+    assert_eq!(update(&bench), [other, waits]);
+    assert!(bench.esp().read(FALLBACK, 1 << 20).unwrap() == new[2].1);
 }
 
 #[test]
@@ -114,9 +186,7 @@ fn the_signed_one_of_a_release_comes_first_and_what_is_damaged_never() {
 #[test]
 fn what_the_builder_gave_comes_before_the_images_own() {
     let bench = machine("", &[(FALLBACK, "252")]);
-    let given = &bench.paths.loaders[0];
-    fs::create_dir_all(given).unwrap();
-    fs::write(given.join("systemd-bootx64.efi"), systemd_boot("255")).unwrap();
+    bring_from(&bench.paths.loader_trees[0], "systemd-bootx64.efi", &systemd_boot("255"));
     assert_eq!(update(&bench), [replaced("252", "255")]);
 }
 

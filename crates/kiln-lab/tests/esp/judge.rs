@@ -11,7 +11,9 @@ use std::path::Path;
 
 use kiln_boot::entry::{EntryName, FOLDER};
 use kiln_boot::entry::{Listed, sort};
-use kiln_boot::uki;
+use kiln_boot::loader_set::beside;
+use kiln_boot::shim::Shim;
+use kiln_boot::{signature, uki};
 use kiln_disk::fat::Fat;
 use kiln_disk::fat::update::Change;
 use kiln_disk::layout::{self, Stage};
@@ -28,6 +30,9 @@ use kiln_verity::RootArgument;
 use sha2::{Digest as _, Sha256};
 
 use super::machine::{DISK, ESP, MIB, Machine, Running, SLOTS};
+
+/// What firmware starts.
+pub const FIRST: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// Start of all chance; a failure prints it.
 pub const SEED: u64 = 1;
@@ -66,7 +71,7 @@ pub struct Judge<'a> {
     /// A folder for machines that go on.
     pub scratch: &'a Path,
     pub addons: &'a [(&'static str, Vec<u8>)],
-    /// Digests of all boot files that may be listed.
+    /// Digests of all boot files that may be listed, and of all loaders.
     known: HashSet<[u8; 32]>,
     /// What slots hold, by their digests.
     held: HashMap<(usize, u128), Vec<RootArgument>>,
@@ -96,6 +101,8 @@ impl<'a> Judge<'a> {
                 self.wanted.push(root);
             }
         }
+        self.known
+            .extend(loaders(disk)?.iter().map(|bytes| <[u8; 32]>::from(Sha256::digest(bytes))));
         self.held.clear();
         Ok(())
     }
@@ -210,6 +217,7 @@ impl<'a> Judge<'a> {
         allowed: &[Option<Option<u32>>],
         ledgers: &[&[u8]],
     ) -> Result<(), String> {
+        self.loaders_start(disk)?;
         let menu = self.menu(disk)?;
         let first = menu.first().ok_or("nothing is listed")?;
         if !allowed.contains(&Some(first.generation)) {
@@ -234,6 +242,23 @@ impl<'a> Judge<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What firmware starts is whole, and starts what is behind it.
+    fn loaders_start(&self, disk: &Overlay) -> Result<(), String> {
+        let found = loaders(disk)?;
+        for bytes in &found {
+            if !self.known.contains(&<[u8; 32]>::from(Sha256::digest(bytes))) {
+                return Err("a boot loader is not whole".to_owned());
+            }
+        }
+        let [first, rest @ ..] = found.as_slice() else { return Err(format!("{FIRST} is gone")) };
+        let Some(shim) = Shim::read(first) else { return Ok(()) };
+        let certificates = rest.first().map(|second| signature::certificates(second));
+        match certificates {
+            Some(certificates) if shim.vouches_for(&certificates) => Ok(()),
+            _ => Err(format!("shim {} does not start what is behind it", shim.version)),
+        }
     }
 
     /// Starts the machine again, to a boot that has proved itself.
@@ -331,6 +356,17 @@ pub fn carry_out(disk: &mut Overlay, operations: &[Operation]) {
             disk.write_at(*offset, bytes).unwrap();
         }
     }
+}
+
+/// What firmware starts, and what that starts if it is shim.
+fn loaders(disk: &Overlay) -> Result<Vec<Vec<u8>>, String> {
+    let told = |error: kiln_disk::Error| error.to_string();
+    let fat = Fat::open(disk, ESP.start, ESP.end - ESP.start).map_err(told)?;
+    let mut found = vec![fat.read(FIRST, MAXIMUM_FILE).map_err(told)?];
+    if let Some(shim) = Shim::read(&found[0]) {
+        found.push(fat.read(&beside(FIRST, &shim.second_stage), MAXIMUM_FILE).map_err(told)?);
+    }
+    Ok(found)
 }
 
 /// What is left after the loader has started an entry, by the name it gives it.

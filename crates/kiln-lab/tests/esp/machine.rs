@@ -222,6 +222,13 @@ impl Machine {
         }
     }
 
+    /// Lays a file into the running root.
+    pub fn brings(&self, path: &str, bytes: &[u8]) {
+        let path = self.folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
     pub fn esp(&self) -> PathBuf {
         self.folder.join("dev/vda2")
     }

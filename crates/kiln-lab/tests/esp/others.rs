@@ -11,7 +11,7 @@ use kiln_lab::replay::{Operation, Overlay};
 
 use super::judge::counted;
 use super::machine::{ESP, Release, SLOTS};
-use super::scenarios::{FRESH, TRIED};
+use super::scenarios::{FRESH, TRIED, loaders};
 
 type Device = RecordingDevice<Overlay>;
 
@@ -118,6 +118,35 @@ pub fn lists_before_it_is_whole(disk: &Overlay) -> Vec<Step> {
         disk,
         &[&|device| {
             let writes = plan(device, &Change::Add { path: FRESH, bytes: &two.boot_file });
+            write_without_flushes(device, &writes);
+            device.flush().unwrap();
+        }],
+    )
+}
+
+/// The newer shim comes before the loader that it starts.
+pub fn lays_shim_first(disk: &Overlay) -> Vec<Step> {
+    let [loader, _, shim] = &loaders(1);
+    let replaces = |device: &mut Device, (path, bytes): &(String, Vec<u8>)| {
+        let writes = plan(device, &Change::Replace { path, bytes });
+        apply(device, &writes).unwrap();
+    };
+    steps(
+        disk,
+        &[&|device| {
+            replaces(device, shim);
+            replaces(device, loader);
+        }],
+    )
+}
+
+/// A loader is replaced without flushes in between.
+pub fn lays_a_loader_without_flushes(disk: &Overlay) -> Vec<Step> {
+    let [(path, bytes), ..] = &loaders(1);
+    steps(
+        disk,
+        &[&|device| {
+            let writes = plan(device, &Change::Replace { path, bytes });
             write_without_flushes(device, &writes);
             device.flush().unwrap();
         }],

@@ -9,15 +9,17 @@ use kiln_disk::fat::update::Change;
 use kiln_host::esp::SystemPartitionDevice;
 use kiln_host::execute::{
     Action, ArgumentOptions, ResetOptions, UpgradeOptions, bless, change_kernel_arguments, deploy,
-    refresh, reset, rollback, take_back, upgrade,
+    refresh, reset, rollback, take_back, update_loaders, upgrade,
 };
 use kiln_host::ledger::{Ledger, Slot, State};
 use kiln_host::machine::{FailureNote, RECOVERY_FACTS, Staged};
-use kiln_host::plan::{ArgumentEdit, ResetRequest};
+use kiln_host::plan::{ArgumentEdit, LoaderPlan, LoaderVerdict, ResetRequest};
 use kiln_lab::efi;
+use kiln_lab::loaders::{shim, systemd_boot};
 use kiln_lab::registry::Registry;
 use kiln_registry::{Network, Options, Platform, Source};
 
+use super::judge::FIRST;
 use super::machine::{Before, Machine, Release, Running, revision};
 use super::pushed;
 
@@ -55,6 +57,28 @@ pub fn two(second: &str) -> Before {
         running: running(second, &two, Slot::B),
         addons: Vec::new(),
     }
+}
+
+/// What shim starts, what enrols keys, and shim, as they lie on an ESP; each later set is newer. Every
+/// second stage is also signed for the shim before it, and no shim starts what an older one started.
+pub fn loaders(number: usize) -> [(String, Vec<u8>); 3] {
+    let authorities = ["Ours 1", "Ours 2", "Ours 3"];
+    let (boot, first) = [("252.39", "15.8"), ("257.13", "16.1"), ("262.1", "17.0")][number];
+    let signers = &authorities[number.saturating_sub(1)..=number];
+    let manager = efi::program(Some(first));
+    [
+        ("EFI/BOOT/grubx64.efi", systemd_boot(boot, 1200, signers)),
+        ("EFI/BOOT/mmx64.efi", manager),
+        (FIRST, shim(first, 1700, &authorities[number..=number])),
+    ]
+    .map(|(path, bytes)| (path.to_owned(), bytes))
+}
+
+/// Two good releases, and firmware that starts an old shim.
+pub fn behind_shim() -> Before {
+    let mut before = two(TWO);
+    before.files.extend(loaders(0));
+    before
 }
 
 /// Only generation 1, and a staged release that nothing starts.
@@ -234,5 +258,24 @@ pub fn resets(machines: &[Machine]) {
         machine.next_step();
         ask(wipe);
         ask(forget);
+    }
+}
+
+/// One newer set of boot loaders after the other: the second time there are copies already.
+pub fn replaces_loaders(machines: &[Machine]) {
+    for machine in machines {
+        for number in [1, 2] {
+            if number > 1 {
+                machine.next_step();
+            }
+            let [boot, manager, shim] = loaders(number);
+            machine.brings("usr/lib/systemd/boot/efi/systemd-bootx64.efi.signed", &boot.1);
+            machine.brings("usr/lib/shim/mmx64.efi.signed", &manager.1);
+            machine.brings("usr/lib/shim/shimx64.efi.signed", &shim.1);
+            let plans = update_loaders(&machine.paths, quiet).unwrap();
+            let is_replaced =
+                |plan: &LoaderPlan| matches!(plan.verdict, LoaderVerdict::Replace { .. });
+            assert!(plans.len() == 2 && plans.iter().all(is_replaced), "{plans:?}");
+        }
     }
 }

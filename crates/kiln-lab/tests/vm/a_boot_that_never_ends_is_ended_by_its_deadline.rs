@@ -32,8 +32,8 @@ fn a_boot_that_never_ends_is_ended_by_its_deadline() -> Result<(), Failure> {
     life.say("the deadline has passed");
     life.starts_again(1)?;
     life.skip_the_other_tries()?;
-    // The deadline acts in the first process, which knows no later stage.
-    life.falls_back(&releases, &Left::first_upgrade("waits", "boot", &["deadline"]))?;
+    let said = ["not blessed within"];
+    life.falls_back(&releases, &Left::first_upgrade("waits", "deadline", &said))?;
     assert!(life.succeed("cat /proc/cmdline")?.contains(&argument));
     Ok(life.power_off()?)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kiln_host::execute;
+use kiln_host::loader::Record;
 use kiln_host::machine::glimpse;
 use kiln_host::report::History;
 
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: &HistoryArguments) -> Result<ExitCode, Failure> {
         Ok(machine) => machine.ledger,
         Err(_) => glimpse(&paths)?.ledger,
     };
-    let history = History::of(&ledger);
+    let history = History::of(&ledger, &Record::read(&paths.ledger));
     if arguments.json {
         let value = serde_json::to_value(&history)
             .map_err(|error| Failure::system("cannot write the report", error.into()))?;

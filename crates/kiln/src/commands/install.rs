@@ -147,8 +147,7 @@ pub(crate) fn run(
         release: &prepared.release,
         root: &prepared.root,
         boot_file: &prepared.boot_file,
-        loader: &prepared.loader,
-        efi_suffix: prepared.efi_suffix,
+        loaders: &prepared.loaders,
         files: &files,
     };
     write(&mut target, &exact, &media, identity()?, &mut lines)?;

@@ -10,6 +10,7 @@ pub(crate) mod build;
 pub(crate) mod completion;
 pub(crate) mod debug;
 pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod inspect;
@@ -25,8 +26,10 @@ pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod settle;
 pub(crate) mod sign;
+pub(crate) mod stage;
 pub(crate) mod status;
 pub(crate) mod upgrade;
+pub(crate) mod validate;
 
 use std::process::ExitCode;
 
@@ -42,6 +45,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Bootstrap(arguments) => bootstrap::run(arguments, quiet, verbose),
         Verb::Build(arguments) => build::run(*arguments, quiet, verbose),
         Verb::Lint(arguments) => lint::run(arguments, quiet, verbose),
+        Verb::Validate(arguments) => validate::run(&arguments, quiet),
+        Verb::Explain(arguments) => explain::run(&arguments, quiet),
+        Verb::Stage(arguments) => stage::run(&arguments, quiet),
         Verb::Run(arguments) => run::run(arguments, quiet),
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Install(arguments) => install::run(*arguments, quiet, verbose),

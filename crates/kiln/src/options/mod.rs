@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod confirm;
 pub(crate) mod containerfile;
+pub(crate) mod documents;
 pub(crate) mod fetch;
 pub(crate) mod keys;
 pub(crate) mod limits;

@@ -7,6 +7,7 @@
 
 mod addons;
 mod build;
+mod configuration;
 mod containerfile;
 mod diff;
 mod disk_full;
@@ -17,4 +18,5 @@ mod life;
 mod machine;
 mod push;
 mod signatures;
+mod stage;
 mod verbs;
