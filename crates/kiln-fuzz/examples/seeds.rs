@@ -7,6 +7,8 @@
 
 #[path = "seeds/binary.rs"]
 mod binary;
+#[path = "seeds/configuration.rs"]
+mod configuration;
 #[path = "seeds/keyless.rs"]
 mod keyless;
 #[path = "seeds/texts.rs"]
@@ -20,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let mut seeds = binary::seeds()?;
     seeds.extend(texts::seeds());
+    seeds.extend(configuration::seeds());
     seeds.extend(keyless::seeds(&corpus)?);
     for (target, name, bytes) in seeds {
         let folder = corpus.join(target);

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod boot;
+mod configuration;
 mod disk;
 mod erofs;
 mod keyless;
@@ -25,6 +26,7 @@ mod wishes;
 
 pub use accounts::accounts;
 pub use boot::{kernel_image, module_file, module_index, uki};
+pub use configuration::{configuration, configuration_steps, template};
 pub use disk::{fat, gpt, qcow2};
 pub use erofs::{erofs_image, root_image};
 pub use keyless::keyless;
@@ -49,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     ("accounts", accounts),
     ("boot_manifest", boot_manifest),
     ("command_line", command_line),
+    ("configuration", configuration),
+    ("configuration_steps", configuration_steps),
     ("disk_layout", disk_layout),
     ("docker_image", docker_image),
     ("entry_name", entry_name),
@@ -77,5 +81,6 @@ pub const TARGETS: &[Target] = &[
     ("root_image", root_image),
     ("signature", signature),
     ("source_name", source_name),
+    ("template", template),
     ("uki", uki),
 ];
