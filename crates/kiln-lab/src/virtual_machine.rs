@@ -249,7 +249,7 @@ impl VirtualMachine {
              /bin/sh -c 'echo plain\"-\"shell; exec /bin/sh'\n",
         )?;
         self.expect("plain-shell", COMMAND)?;
-        self.send("stty -echo cols 1000; echo 'echo'-off\n")?;
+        self.send("stty -echo cols 1000 2>/dev/null; echo 'echo'-off\n")?;
         self.expect("echo-off\n", COMMAND)?;
         // Kernel messages would land inside the answers to commands.
         self.run("sudo -n dmesg -n 1")?;
