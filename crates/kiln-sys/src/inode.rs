@@ -6,7 +6,7 @@
 
 use crate::Error;
 use crate::error::failed;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Timespec, Timestamps, XattrFlags};
 use std::ffi::CString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -69,6 +69,26 @@ pub fn copy_attributes(from: &Path, to: &Path, keep: impl Fn(&[u8]) -> bool) -> 
             .map_err(failed("lsetxattr", to))?;
     }
     Ok(())
+}
+
+/// Whether `path` (a link itself) has an extended attribute of this name.
+#[must_use]
+pub fn has_attribute(path: &Path, name: &str) -> bool {
+    let mut value = [0_u8; 1];
+    // A value longer than the buffer is there as well.
+    matches!(
+        rustix::fs::lgetxattr(path, name, &mut value[..]),
+        Ok(_) | Err(rustix::io::Errno::RANGE)
+    )
+}
+
+/// Exchanges two names of one file system in one step (`RENAME_EXCHANGE`, rename(2)).
+///
+/// # Errors
+/// The kernel's answer; both names are as before then.
+pub fn exchange(one: &Path, other: &Path) -> Result<(), Error> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+        .map_err(failed("exchange", one))
 }
 
 #[cfg(test)]

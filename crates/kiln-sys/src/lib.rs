@@ -10,6 +10,8 @@
 
 #![expect(unsafe_code, reason = "this crate is where the workspace keeps its system calls")]
 
+#[cfg(feature = "allocator")]
+pub mod allocator;
 pub mod block;
 pub mod capture;
 #[cfg(feature = "codec")]
@@ -23,6 +25,8 @@ pub mod machine;
 pub mod mapper;
 pub mod module;
 pub mod mount;
+pub mod namespace;
+pub mod packet;
 pub mod process;
 pub mod switch_root;
 pub mod uevent;

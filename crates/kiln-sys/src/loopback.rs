@@ -19,6 +19,8 @@ const CONFIGURE: u32 = 0x4c0a;
 const CLEAR: u32 = 0x4c01;
 /// `LO_FLAGS_READ_ONLY`.
 const READ_ONLY: u32 = 1;
+/// `LO_FLAGS_AUTOCLEAR`: the device is freed when its last user closes it.
+const AUTOMATIC: u32 = 4;
 /// How often a lost race for the free device is tried again; a boot has no rivals.
 const TRIES: usize = 8;
 
@@ -60,6 +62,53 @@ pub fn attach_read_only(
     length: u64,
     sector_size: u32,
 ) -> Result<String, Error> {
+    let window = Window { offset, length, sector_size, flags: READ_ONLY };
+    attach(backing, &window).map(|(node, _)| node)
+}
+
+/// A loop device that the kernel frees when this is dropped and nothing else uses it, also after a crash.
+#[derive(Debug)]
+pub struct Temporary {
+    node: String,
+    /// What keeps it.
+    _device: File,
+}
+
+impl Temporary {
+    /// Path of its node.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+}
+
+/// Binds `length` bytes from `offset` of `backing`, as [`attach_read_only`] does, for as long as what
+/// this gives; writable if `is_writable`.
+///
+/// # Errors
+/// As [`attach_read_only`].
+pub fn attach_temporarily(
+    backing: &File,
+    offset: u64,
+    length: u64,
+    sector_size: u32,
+    is_writable: bool,
+) -> Result<Temporary, Error> {
+    let flags = if is_writable { AUTOMATIC } else { AUTOMATIC | READ_ONLY };
+    let (node, device) = attach(backing, &Window { offset, length, sector_size, flags })?;
+    Ok(Temporary { node, _device: device })
+}
+
+/// What of a file is shown, and how.
+struct Window {
+    offset: u64,
+    length: u64,
+    sector_size: u32,
+    flags: u32,
+}
+
+/// Binds a window to a free device; gives its node, and the device as it was opened for that.
+fn attach(backing: &File, window: &Window) -> Result<(String, File), Error> {
     let control =
         File::options().read(true).write(true).open(CONTROL).map_err(failed("open", CONTROL))?;
     let mut tries = 0;
@@ -68,35 +117,31 @@ pub fn attach_read_only(
         let number = unsafe { ioctl::with_number(&control, GET_FREE, 0) }
             .map_err(failed("LOOP_CTL_GET_FREE", CONTROL))?;
         let node = format!("/dev/loop{number}");
-        match configure(&node, backing, offset, length, sector_size) {
+        match configure(&node, backing, window) {
             Err(error) if error.number() == Some(libc::EBUSY) && tries < TRIES => tries += 1,
             Err(error) => return Err(error),
-            Ok(()) => return Ok(node),
+            Ok(device) => return Ok((node, device)),
         }
     }
 }
 
-fn configure(
-    node: &str,
-    backing: &File,
-    offset: u64,
-    length: u64,
-    sector_size: u32,
-) -> Result<(), Error> {
-    let device = File::options().read(true).open(node).map_err(failed("open", node))?;
+fn configure(node: &str, backing: &File, window: &Window) -> Result<File, Error> {
+    let is_writable = window.flags & READ_ONLY == 0;
+    let device = File::options().read(true).write(is_writable).open(node);
+    let device = device.map_err(failed("open", node))?;
     let mut configuration = Configuration {
         descriptor: backing.as_raw_fd().unsigned_abs(),
-        block_size: sector_size,
+        block_size: window.sector_size,
         information: Information {
             device: 0,
             inode: 0,
             real_device: 0,
-            offset,
-            size_limit: length,
+            offset: window.offset,
+            size_limit: window.length,
             number: 0,
             encryption: 0,
             key_length: 0,
-            flags: READ_ONLY,
+            flags: window.flags,
             file_name: [0; 64],
             cipher_name: [0; 64],
             key: [0; 32],
@@ -108,8 +153,8 @@ fn configure(
     // descriptor inside is open as long as `backing` is borrowed, and the kernel keeps its own
     // reference to the file behind it.
     unsafe { ioctl::with_value(&device, CONFIGURE, &mut configuration) }
-        .map(drop)
-        .map_err(failed("LOOP_CONFIGURE", node))
+        .map_err(failed("LOOP_CONFIGURE", node))?;
+    Ok(device)
 }
 
 /// Frees a loop device.

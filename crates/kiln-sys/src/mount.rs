@@ -20,6 +20,14 @@ pub struct Options {
     pub no_set_user: bool,
     /// Nothing can be executed from there.
     pub no_execute: bool,
+    /// Reading a file does not change its access time.
+    pub no_access_time: bool,
+    /// Reading a folder does not change its access time.
+    pub no_folder_access_time: bool,
+    /// Times that change alone stay in memory for a while.
+    pub lazy_time: bool,
+    /// Each write waits for the disk.
+    pub synchronous: bool,
 }
 
 impl Options {
@@ -30,6 +38,10 @@ impl Options {
         flags.set(MountFlags::NODEV, self.no_devices);
         flags.set(MountFlags::NOSUID, self.no_set_user);
         flags.set(MountFlags::NOEXEC, self.no_execute);
+        flags.set(MountFlags::NOATIME, self.no_access_time);
+        flags.set(MountFlags::NODIRATIME, self.no_folder_access_time);
+        flags.set(MountFlags::LAZYTIME, self.lazy_time);
+        flags.set(MountFlags::SYNCHRONOUS, self.synchronous);
         flags
     }
 }
@@ -61,6 +73,24 @@ pub fn mount(
 /// The kernel's answer.
 pub fn bind(source: &Path, target: &Path) -> Result<(), Error> {
     rustix::mount::mount_bind(source, target).map_err(failed("bind mount", target))
+}
+
+/// Shows what is at `source`, with all mounts below it, also at `target`.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn bind_all(source: &Path, target: &Path) -> Result<(), Error> {
+    rustix::mount::mount_bind_recursive(source, target).map_err(failed("bind mount", target))
+}
+
+/// Lets mounts that are made below `target` appear below whatever is bound to it later, and the other
+/// way round. The mounts that are below it already stay as they are.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn make_shared(target: &Path) -> Result<(), Error> {
+    rustix::mount::mount_change(target, MountPropagationFlags::SHARED)
+        .map_err(failed("share mounts", target))
 }
 
 /// Moves the mount at `source`, with everything below it, to `target`.
@@ -119,6 +149,18 @@ mod tests {
     fn each_option_sets_its_own_flag() {
         let options = Options { read_only: true, no_execute: true, ..Options::default() };
         assert_eq!(options.flags(), MountFlags::RDONLY | MountFlags::NOEXEC);
+        let options = Options {
+            no_access_time: true,
+            lazy_time: true,
+            synchronous: true,
+            ..Options::default()
+        };
+        assert_eq!(
+            options.flags(),
+            MountFlags::NOATIME | MountFlags::LAZYTIME | MountFlags::SYNCHRONOUS
+        );
+        let options = Options { no_folder_access_time: true, ..Options::default() };
+        assert_eq!(options.flags(), MountFlags::NODIRATIME);
         assert_eq!(Options::default().flags(), MountFlags::empty());
     }
 }

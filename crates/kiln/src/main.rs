@@ -6,6 +6,8 @@
 mod arguments;
 mod commands;
 mod exit;
+mod hooks;
+mod legacy;
 mod options;
 mod progress;
 mod reference;
@@ -13,6 +15,7 @@ mod render;
 mod snippet;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -21,9 +24,16 @@ use clap::Parser as _;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long freed memory is kept. An upgrade is over in seconds and reads, decodes and writes one behind
+/// the other: with the allocator's own second it held what all of them had needed, 150 to 200 MiB in
+/// place of 80. A build takes no longer for it.
+const FREED_KEPT: Duration = Duration::from_millis(10);
+
 fn main() -> ExitCode {
-    match commands::run(arguments::Arguments::parse()) {
-        Ok(code) => code,
-        Err(failure) => render::failure(&failure),
+    kiln_sys::allocator::give_back_after(FREED_KEPT);
+    if let Some(code) = hooks::tools::called() {
+        return code;
     }
+    legacy::call_or(|| commands::run(arguments::Arguments::parse()))
+        .unwrap_or_else(|failure| render::failure(&failure))
 }

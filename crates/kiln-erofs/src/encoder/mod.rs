@@ -41,7 +41,7 @@ pub struct EncoderOptions {
     /// Worker threads; at least one is started. Has no influence on the image.
     pub threads: usize,
     /// An empty file for the encoded pieces, normally unlinked and beside the output. It grows to
-    /// about the size of the image, or of what nobody lends; where somebody does, the first 16 MiB
+    /// about the size of the image, or of what nobody lends; where somebody does, the first 32 MiB
     /// stay in memory.
     pub spool: File,
 }

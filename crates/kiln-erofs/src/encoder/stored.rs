@@ -17,8 +17,9 @@ use crate::profile::{Codec, Profile};
 
 /// Lenders at most: a segment counts them with a byte, and a machine has three slots.
 const LENDERS_MAX: usize = 250;
-/// Bytes of the spool in memory. With what else an upgrade needs it stays below 150 MiB.
-const IN_MEMORY: usize = 16 << 20;
+/// Bytes of the spool in memory. What else an upgrade needs is about 100 MiB (from a container image),
+/// and 150 MiB are what it may.
+const IN_MEMORY: usize = 32 << 20;
 
 /// The spool and all lenders.
 #[derive(Debug)]

@@ -124,7 +124,9 @@ impl Recipe {
         &self,
         mut blob: impl FnMut(&[u8; 32], u64) -> Result<Vec<u8>, Error>,
     ) -> Result<Vec<u8>, Error> {
-        let mut file = Vec::new();
+        // Its parts are as long, of which the largest ones lie elsewhere; a file that grows would be
+        // there twice.
+        let mut file = Vec::with_capacity(usize::try_from(self.length).unwrap_or(0));
         for part in &self.parts {
             match part {
                 Part::Inline { bytes, .. } => file.extend_from_slice(bytes),

@@ -65,6 +65,11 @@ impl Release {
         Ok(self.fact("/root/length")?.as_u64().unwrap_or_default())
     }
 
+    /// Byte of the root image at which its hash tree begins.
+    pub(super) fn tree_offset(&self) -> Result<u64, Error> {
+        Ok(self.fact("/root/data_blocks")?.as_u64().unwrap_or_default() * ROOT_BLOCK)
+    }
+
     fn file(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{NAME}.{extension}"))
     }
@@ -127,8 +132,7 @@ impl Laboratory {
 
     /// Slot A with nothing to take from.
     pub(super) fn forget_contents(&self) -> Result<(), Error> {
-        let blocks = self.old.fact("/root/data_blocks")?.as_u64().unwrap_or_default();
-        Ok(self.machine.fill_slot(blocks * ROOT_BLOCK)?)
+        Ok(self.machine.fill_slot(self.old.tree_offset()?)?)
     }
 
     /// The words of `kiln upgrade`.

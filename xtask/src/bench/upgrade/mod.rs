@@ -13,6 +13,7 @@ mod interrupt;
 mod laboratory;
 mod report;
 mod run;
+mod written;
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use interrupt::{Interruption, interrupt};
 use laboratory::{EDGE, IMAGES, Laboratory, Release, boot_file_length, renew};
 use report::Update;
 use run::{Sample, Series, measure, output, pinned, unexpected};
+use written::Written;
 
 /// The contenders, in the order in which they run.
 const PUSHED: &str = "kiln, pushed release";
@@ -40,7 +42,7 @@ const SKOPEO: &str = "skopeo copy";
 const WHOLE: &str = "whole image, curl";
 
 /// Programs that contenders are or need.
-const PROGRAMS: [&str; 6] = ["curl", "fsck.erofs", "skopeo", "taskset", "time", "zstd"];
+const PROGRAMS: [&str; 7] = ["curl", "fsck.erofs", "skopeo", "strace", "taskset", "time", "zstd"];
 
 /// Takes all figures and prints them.
 pub(super) fn upgrade(arguments: &BenchArguments) -> Result<(), Error> {
@@ -104,6 +106,12 @@ fn update(
             series.samples.push(one_run(laboratory, words)?);
         }
     }
+    let record = |words: &[String]| {
+        laboratory.restore()?;
+        let (folder, log) = (laboratory.machine.path(), laboratory.work.join("record"));
+        written::record(words, folder, release.tree_offset()?, &log)
+    };
+    let written = [record(&contenders[0].1)?, record(&contenders[1].1)?];
     let interrupted =
         [interrupt(laboratory, &contenders[0].1)?, interrupt(laboratory, &contenders[1].1)?];
     let (activated, running) = checks(laboratory, release)?;
@@ -120,6 +128,7 @@ fn update(
         table: release.table_length(),
         sections: release.new_sections(old),
         series: all,
+        written,
         interrupted,
         requests: activated.max(running),
         rebuilt,

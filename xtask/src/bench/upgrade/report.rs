@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::run::{Sample, Series};
-use super::{Changed, Interruption, LAYERS, PUSHED, SKOPEO, WHOLE};
+use super::{Changed, Interruption, LAYERS, PUSHED, SKOPEO, WHOLE, Written};
 use crate::bench::table::{Goal, MEBIBYTE};
 
 /// Most bytes that come from a pushed release, to what has to come.
@@ -64,6 +64,8 @@ pub(super) struct Update {
     pub(super) sections: u64,
     pub(super) series: Vec<Series>,
     /// From a pushed release, and from a container image.
+    pub(super) written: [Written; 2],
+    /// The same.
     pub(super) interrupted: [Interruption; 2],
     /// Requests of a check when there is nothing new.
     pub(super) requests: usize,
@@ -113,6 +115,14 @@ impl Update {
             }
             text.push('\n');
         }
+        for (name, written) in [PUSHED, LAYERS].into_iter().zip(&self.written) {
+            let all = mega(written.all() as f64);
+            let _ = writeln!(text, "{name} makes a disk take {all:.1} MB:");
+            for (cause, taken, given) in written.rows() {
+                let (taken, given) = (mega(taken as f64), mega(given as f64));
+                let _ = writeln!(text, "{taken:>12.2} MB {cause} ({given:.2} MB in its writes)");
+            }
+        }
         text
     }
 
@@ -152,9 +162,12 @@ impl Update {
             pushed.wire() / self.least(),
             "",
         )];
-        let ways =
-            [(pushed, "release", self.interrupted[0]), (layers, "image", self.interrupted[1])];
-        for (series, way, interruption) in ways {
+        let [of_release, of_image] = &self.written;
+        let ways = [
+            (pushed, "release", of_release, self.interrupted[0]),
+            (layers, "image", of_image, self.interrupted[1]),
+        ];
+        for (series, way, written, interruption) in ways {
             goals.extend([
                 goal(
                     format!("fetched twice, killed at {:.0} %, {way}", interruption.at * 100.0),
@@ -165,13 +178,13 @@ impl Update {
                 goal(
                     format!("bytes written but for the boot file, to the root, {way}"),
                     Some(WRITTEN_LIMIT),
-                    (series.written() - self.boot_file as f64) / self.root as f64,
+                    written.but_for_the_boot_file() as f64 / self.root as f64,
                     "",
                 ),
                 goal(
                     format!("all bytes written to the root, {way}"),
                     Some(WRITTEN_LIMIT),
-                    series.written() / self.root as f64,
+                    written.all() as f64 / self.root as f64,
                     "",
                 ),
                 goal(
@@ -215,6 +228,7 @@ impl Update {
             },
             "contenders": self.series.iter().map(Series::to_json).collect::<Vec<_>>(),
             "rebuilt": rebuilt.to_json(),
+            "written": self.written.each_ref().map(Written::to_json),
             "interrupted": interrupted,
             "check_requests": self.requests,
         })
@@ -251,6 +265,7 @@ mod tests {
                 series(SKOPEO, 200, 0),
                 series(WHOLE, 400, 0),
             ],
+            written: [Written::of(110, 1), Written::of(111, 1)],
             interrupted: [
                 Interruption { at: 0.5, twice: 0.001 },
                 Interruption { at: 0.6, twice: 0.5 },
@@ -262,10 +277,10 @@ mod tests {
         let met: Vec<Option<bool>> =
             report.as_array().unwrap().iter().map(|goal| goal["met"].as_bool()).collect();
         let (yes, no) = (Some(true), Some(false));
-        assert_eq!(met, [no, yes, yes, no, yes, no, yes, no, no, yes, yes, yes]);
+        assert_eq!(met, [no, yes, yes, no, yes, no, no, no, no, yes, yes, yes]);
         let row = update.row(&update.series[0]);
         assert!((row[6] - 0.56).abs() < 1e-9 && (row[8] - 0.28).abs() < 1e-9);
-        assert_eq!(update.table().lines().count(), 8);
+        assert_eq!(update.table().lines().count(), 14);
         assert_eq!(update.to_json()["changed"]["table"], 15);
     }
 }
