@@ -11,6 +11,8 @@ mod binary;
 mod configuration;
 #[path = "seeds/keyless.rs"]
 mod keyless;
+#[path = "seeds/network.rs"]
+mod network;
 #[path = "seeds/texts.rs"]
 mod texts;
 
@@ -22,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let mut seeds = binary::seeds()?;
     seeds.extend(texts::seeds());
+    seeds.extend(network::seeds());
     seeds.extend(configuration::seeds());
     seeds.extend(keyless::seeds(&corpus)?);
     for (target, name, bytes) in seeds {

@@ -13,9 +13,11 @@ mod boot;
 mod configuration;
 mod disk;
 mod erofs;
+mod handed_over;
 mod keyless;
 mod layers;
 mod memory;
+mod network;
 mod oci;
 mod repair;
 mod signature;
@@ -23,14 +25,17 @@ mod sparse;
 mod text;
 mod travel;
 mod wishes;
+mod writable;
 
 pub use accounts::accounts;
 pub use boot::{kernel_image, module_file, module_index, uki};
 pub use configuration::{configuration, configuration_steps, template};
 pub use disk::{fat, gpt, qcow2};
 pub use erofs::{erofs_image, root_image};
+pub use handed_over::{oem_strings, tftp};
 pub use keyless::keyless;
 pub use layers::layer_merge;
+pub use network::{dhcp, network_arguments};
 pub use oci::{docker_image, image_archive, oci_image, registry_text, source_name};
 pub use signature::signature;
 pub use sparse::SparseDisk;
@@ -39,6 +44,7 @@ pub use travel::{
     ledger, release_blocks, release_boot, release_index, release_manifest, release_table,
 };
 pub use wishes::{disk_layout, kernel_arguments, reset};
+pub use writable::mounts;
 
 /// A target: its name, which is that of its function, of its corpus folder and of its program.
 ///
@@ -53,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     ("command_line", command_line),
     ("configuration", configuration),
     ("configuration_steps", configuration_steps),
+    ("dhcp", dhcp),
     ("disk_layout", disk_layout),
     ("docker_image", docker_image),
     ("entry_name", entry_name),
@@ -67,7 +74,10 @@ pub const TARGETS: &[Target] = &[
     ("ledger", ledger),
     ("module_file", module_file),
     ("module_index", module_index),
+    ("mounts", mounts),
+    ("network_arguments", network_arguments),
     ("oci_image", oci_image),
+    ("oem_strings", oem_strings),
     ("os_release", os_release),
     ("qcow2", qcow2),
     ("registry_text", registry_text),
@@ -82,5 +92,6 @@ pub const TARGETS: &[Target] = &[
     ("signature", signature),
     ("source_name", source_name),
     ("template", template),
+    ("tftp", tftp),
     ("uki", uki),
 ];

@@ -89,6 +89,44 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("module_index", "loop", "a.ko: b.ko\nb.ko: a.ko\n\0\0\0alias x a\n\0softdep a pre: b\n"),
     ("module_index", "empty-parts", "\0\0\0\0\0\0x"),
     (
+        "mounts",
+        "decision",
+        "kiln.mounts.v1\nmemory 25%\npersistent bind /etc/ssh\npersistent overlay /my\\040data\n\
+         persistent overlay /usr/libexec\nephemeral /etc\nephemeral /var\n\
+         volume LABEL=DATA /data ext4 ro,noatime\nvolume /dev/vdb1 /var/lib/x auto defaults\n",
+    ),
+    (
+        "mounts",
+        "variables",
+        "VOLUMES=\"LABEL=COS_OEM:/oem LABEL=COS_PERSISTENT:/var\"\nOVERLAY=\"tmpfs:25%\"\n\
+         export RW_PATHS=\"/usr/local /etc\n/srv\"\nPERSISTENT_STATE_PATHS='/etc/ssh /usr/libexec'\n\
+         PERSISTENT_STATE_TARGET=/a\\ /b # why\nPERSISTENT_STATE_BIND=\"true\"\n",
+    ),
+    (
+        "mounts",
+        "nested",
+        "RW_PATHS=\"/a /a/b/c\"\nPERSISTENT_STATE_PATHS=\"/a/b /a-b /a/b/c/d /usr\"\n",
+    ),
+    ("network_arguments", "dhcp", "quiet ip=dhcp rd.neednet=1 rd.net.timeout.dhcp=90"),
+    (
+        "network_arguments",
+        "fixed",
+        "ip=192.0.2.10::192.0.2.1:255.255.255.0:edge:eth0:none:192.0.2.53:192.0.2.54 \
+         rd.route=198.51.100.0/24:192.0.2.7:eth0 nameserver=[2001:db8::53] bootdev=eth0",
+    ),
+    (
+        "network_arguments",
+        "version-6",
+        "ip=[2001:db8::a]::[2001:db8::1]:64::eth0:none:1400:52:54:00:12:34:56 \
+         rd.route=[2001:db8:3::/48]:[2001:db8::1]",
+    ),
+    (
+        "network_arguments",
+        "vlan",
+        "ip=eth0:none vlan=eth0.5:eth0 ip=eth0.5:dhcp:1500 ifname=eth0:52:54:00:12:34:56 \
+         BOOTIF=01-52-54-00-12-34-56 kiln.net.keep",
+    ),
+    (
         "oci_image",
         "index-manifest",
         "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\
