@@ -408,8 +408,8 @@ pub struct Persistence {
     pub bind: bool,
     /// Size of the memory that holds what is gone with the next boot, in per cent or with a unit.
     pub ephemeral_size: Option<String>,
-    /// Whether `persist`, also an empty one, takes the place of earlier lists and of the default,
-    /// instead of being added.
+    /// Whether `persist`, also an empty one, takes the place of the default and of earlier lists that did,
+    /// instead of being added; what is added stays beside it.
     pub replace_persist: bool,
     /// The same of `ephemeral`.
     pub replace_ephemeral: bool,

@@ -9,7 +9,7 @@ mod configs;
 
 use self::configs::Given;
 use crate::claims;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::elemental::{self, Fork};
 use crate::ignition::nested::Fetch;
 use crate::ignition::translate;
@@ -99,6 +99,36 @@ pub struct Checked {
     /// The documents in their order.
     pub documents: Vec<Document>,
 }
+
+impl Checked {
+    /// The first error in what a machine carries out once, all or nothing, as one line; nothing where it
+    /// may begin. Documents that cannot be told from such count, too: half of a first boot is worse than
+    /// none.
+    #[must_use]
+    pub fn first_boot_fault(&self) -> Option<String> {
+        let is_once = |source: SourceId| {
+            let document = self.documents.iter().find(|document| document.source == source);
+            match document.map(|document| document.dialect.map(Dialect::family)) {
+                // What was added since was named by a config of Ignition.
+                None | Some(Some(Dialect::Ignition | Dialect::Provision)) => true,
+                Some(Some(_)) => false,
+                Some(None) => self.sources.get(source).is_some_and(|source| {
+                    ONCE.iter().any(|word| source.text.contains(word))
+                        || source.name.ends_with(".ign")
+                }),
+            }
+        };
+        let fault = self.diagnostics.list().iter().find(|one| {
+            one.severity == Severity::Error && one.span.is_none_or(|span| is_once(span.source))
+        })?;
+        let place = fault.span.map(|span| format!("{}: ", self.sources.place(span)));
+        let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})"));
+        Some(format!("{}{}{}", place.unwrap_or_default(), fault.message, hint.unwrap_or_default()))
+    }
+}
+
+/// Words of documents that are carried out once, for those whose dialect cannot be told.
+const ONCE: [&str; 3] = ["\"ignition\"", "variant:", "kind: Provision"];
 
 /// A document whose dialect is known.
 struct Recognised {
@@ -382,6 +412,22 @@ mod tests {
                 "{text}: {:?}",
                 said(&checked)
             );
+        }
+    }
+
+    #[test]
+    fn only_faults_of_what_runs_once_keep_a_first_boot_from_beginning() {
+        for (text, expected) in [
+            ("#cloud-config\nhostname: [1]\n", None),
+            ("#cloud-config\nhostname: a\n", None),
+            ("a: b\n", None),
+            ("{\"ignition\": }", Some("0:1:14: ")),
+            ("{\"ignition\": {\"version\": \"9.0.0\"}}", Some("0:1:26: ")),
+            ("kind: Provision\nfiles: [\n", Some("0:2:8: ")),
+        ] {
+            let found = run(&[text]).first_boot_fault();
+            let place = found.as_deref().map(|fault| fault.get(..8).unwrap_or(fault));
+            assert_eq!(place, expected, "{found:?}");
         }
     }
 

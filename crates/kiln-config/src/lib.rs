@@ -23,6 +23,7 @@ pub mod json;
 pub mod mask;
 pub mod node;
 pub mod operation;
+pub mod programs;
 pub mod provision;
 pub mod source;
 pub mod storage;

@@ -58,6 +58,12 @@ pub fn commit(draft: &Path, to: &Path) -> Result<(), Error> {
     to.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Copies one thing, a folder with all in it, to a name that nothing has.
+pub(crate) fn one(from: &Path, to: &Path) -> Result<(), Error> {
+    let mut copy = Copy { from, without: &|_| false, linked: BTreeMap::new() };
+    copy.entry(from, to, DEPTH_MAXIMUM)
+}
+
 /// A copy under way.
 struct Copy<'a> {
     from: &'a Path,

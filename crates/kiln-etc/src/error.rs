@@ -44,6 +44,14 @@ pub enum Error {
         /// The value, cut to a readable length.
         value: String,
     },
+    /// The decision about what is writable cannot be read.
+    #[error("`{}` cannot be used, line {line}: {reason}", crate::mounts::PATH)]
+    Mounts {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl Error {
@@ -60,7 +68,7 @@ impl Error {
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free space in /state"
             }
-            Self::File { .. } => return None,
+            Self::File { .. } | Self::Mounts { .. } => return None,
         };
         Some(hint.into())
     }

@@ -73,6 +73,9 @@ pub fn remove(path: &Path) -> Result<(), Error> {
 }
 
 /// Brings a folder's names onto the disk.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// The folder cannot be opened or written back.
+pub fn sync_folder(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(file("write back", path))
 }

@@ -5,6 +5,7 @@
 //!   `/etc` it had. A new one begins with a copy of the one that ran before.
 //! - Who the machine is ([`identity`]) belongs to the machine: it goes through every release, forwards
 //!   and backwards.
+//! - What is writable at all, and what of that stays, is one decision for each boot ([`mounts`]).
 //! - Accounts belong to both and are merged entry by entry ([`accounts`]).
 //! - What programs derive from the image ([`derived`]) belongs to nobody and is never carried along.
 //!
@@ -19,7 +20,11 @@
 //! kiln/format                  version of this layout
 //! kiln/etc-release             the release whose /etc was mounted last, or `ephemeral`
 //! kiln/accounts/<release>/     account files as the release itself has them
+//! kiln/hooks/                  what hooks wrote for a system that does not run yet ([`hook`])
+//! kiln/usr-release             the release whose changed programs were mounted last
 //! etc/<release>/               upper half of /etc
+//! usr/<release>/<name>/        upper halves of what the release brings itself, where they are wanted
+//! overlay/<name>/              changes of a folder of the machine: `upper`, or all of it: `bind`
 //! identity/machine-id          machine-id(5)
 //! identity/hostname            hostname(5), if it was changed here
 //! identity/ssh/                host keys, sshd(8)
@@ -29,10 +34,13 @@ pub mod accounts;
 pub mod copy;
 pub mod derived;
 mod error;
+mod family;
 pub mod file;
 pub mod format;
+pub mod hook;
 pub mod identity;
 pub mod mode;
+pub mod mounts;
 pub mod password;
 pub mod release;
 pub mod upper;

@@ -1,28 +1,29 @@
-//! The upper half of a release's `/etc`: made once, from the one that ran before.
+//! Upper halves that belong to a release, `/etc`'s and those of its programs: made once, from those that
+//! ran before.
 //!
 //! It is made at the first start of the new release and not when that is fetched: what somebody changes
 //! between `kiln upgrade` and the restart is then carried over as well, and nothing writes to `/etc`
 //! while it is copied. Copy and merged accounts are prepared under another name; **the rename is the
 //! commit point**, and a cut before it leaves only something that the next start replaces. The upper
 //! half that was copied is never written to, so going back finds it as it was.
+//!
+//! An upper half holds what the machine changed and nothing else, so seen over the next release it is a
+//! merge: where the machine changed nothing, the release's file is seen. All programs of a release are
+//! copied as one, so there is one commit point for them, too.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::accounts::{AccountFile, Accounts, FILE_MAXIMUM, merge};
 use crate::error::file;
+use crate::family::{ETC, FAMILIES, PROGRAMS, names};
 use crate::file::{is_missing, read_small, remove, replace, sync_folder};
-use crate::release::{is_release_name, predecessor};
-use crate::{Error, copy, derived, identity};
+use crate::{Error, copy, derived, hook, identity};
 
-/// Names the release whose `/etc` was mounted last.
-const LAST: &str = "kiln/etc-release";
-/// Stands in [`LAST`] when the last `/etc` was gone with its boot. No release has this name.
+/// Stands for a release when the last `/etc` was gone with its boot. No release has this name.
 const EPHEMERAL: &str = "ephemeral";
-/// Longest content of [`LAST`] that is read, in bytes.
-const LAST_MAXIMUM: u64 = 64;
 /// Account files as releases have them, below the state.
 const RELEASES: &str = "kiln/accounts";
 
@@ -37,17 +38,109 @@ pub fn prepare(state: &Path, release: &str, lower: &Path) -> Result<Vec<String>,
     note_failure(keep_identity(state), &mut notes);
     let theirs = read_accounts(lower)?;
     note_failure(remember_accounts(state, release, &theirs), &mut notes);
+    bring(state, release, lower, &theirs, &mut notes)?;
+    note_failure(hook::settle_var(state), &mut notes);
+    note_failure(ETC.write_last(state, release), &mut notes);
+    Ok(notes)
+}
+
+/// Gives `release` its folder for upper halves of what it brings itself; sentences say what was done.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_programs(state: &Path, release: &str) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    let folder = programs(state, release);
+    if let Some(from) = PROGRAMS.predecessor(state, release)? {
+        copy::folder(&PROGRAMS.of(state, &from), &folder, &|_| false)?;
+        notes.push(format!("changed programs of release {from} carried over"));
+    }
+    fs::create_dir_all(&folder).map_err(file("create", &folder))?;
+    note_failure(PROGRAMS.write_last(state, release), &mut notes);
+    Ok(notes)
+}
+
+/// The folder with upper halves of what a release brings itself.
+#[must_use]
+pub fn programs(state: &Path, release: &str) -> PathBuf {
+    PROGRAMS.of(state, release)
+}
+
+/// Makes the upper half if there is none, and lays over it what hooks wrote for this release.
+fn bring(
+    state: &Path,
+    release: &str,
+    lower: &Path,
+    theirs: &Accounts,
+    notes: &mut Vec<String>,
+) -> Result<(), Error> {
     let upper = state.join("etc").join(release);
-    if !upper.is_dir() {
-        let marker = read_marker(state)?;
-        let from = predecessor(release, marker.as_deref(), &present(state)?);
-        if let Some(from) = from {
-            notes.extend(carry_over(state, &from, &upper, lower, &theirs)?);
-            notes.push(format!("/etc of release {from} carried over"));
+    let layer = hook::kept(state, release);
+    let is_new = !upper.is_dir();
+    let from = if is_new { source(state, release)? } else { None };
+    if let Some(layer) = &layer {
+        let laid = draft(state, release, &upper, lower).and_then(|draft| {
+            let more = hook::lay_etc_over(layer, &draft, lower)?;
+            put(&draft, &upper, is_new).map(|()| more)
+        });
+        let is_laid = laid.is_ok();
+        match laid {
+            Ok(more) => notes.extend(more),
+            // A machine without what a hook wrote is better than none.
+            Err(error) => notes.push(format!("what hooks wrote is left out: {}", error.sentence())),
+        }
+        note_failure(hook::forget(state, release), notes);
+        if is_laid {
+            notes.push("what hooks wrote was laid over /etc".into());
+            return Ok(());
         }
     }
-    note_failure(write_marker(state, release), &mut notes);
-    Ok(notes)
+    if let Some(from) = from {
+        let (draft, more) = carry_over(state, &from, &upper, lower, theirs)?;
+        put(&draft, &upper, is_new)?;
+        notes.extend(more);
+        notes.push(format!("/etc of release {from} carried over"));
+    }
+    Ok(())
+}
+
+/// Copies, to a temporary name beside `to`, what the machine says of `/etc` of a release now: its own upper
+/// half, or else what it will begin with, which is nothing on a new machine. Gives the copy's place.
+pub(crate) fn draft(
+    state: &Path,
+    release: &str,
+    to: &Path,
+    lower: &Path,
+) -> Result<PathBuf, Error> {
+    let upper = state.join("etc").join(release);
+    if upper.is_dir() {
+        return copy::draft(&upper, to, &derived::is_derived);
+    }
+    if let Some(from) = source(state, release)? {
+        return Ok(carry_over(state, &from, to, lower, &read_accounts(lower)?)?.0);
+    }
+    let mut empty = to.to_owned();
+    empty.as_mut_os_string().push(".new");
+    remove(&empty)?;
+    copy::ensure_folder_like(&empty, lower)?;
+    Ok(empty)
+}
+
+/// The release whose `/etc` a new one begins with.
+fn source(state: &Path, release: &str) -> Result<Option<String>, Error> {
+    ETC.predecessor(state, release)
+}
+
+/// Gives a draft its name; what had the name before goes in the same step.
+fn put(draft: &Path, upper: &Path, is_new: bool) -> Result<(), Error> {
+    if is_new {
+        return copy::commit(draft, upper);
+    }
+    kiln_sys::machine::write_back_file_system(draft)?;
+    // The commit point.
+    kiln_sys::inode::exchange(draft, upper)?;
+    upper.parent().map_or(Ok(()), sync_folder)?;
+    remove(draft)
 }
 
 /// Notes that this boot's `/etc` is not kept; sentences say what failed, which is no reason not to
@@ -55,13 +148,14 @@ pub fn prepare(state: &Path, release: &str, lower: &Path) -> Result<Vec<String>,
 pub fn prepare_ephemeral(state: &Path) -> Vec<String> {
     let mut notes = Vec::new();
     note_failure(keep_identity(state), &mut notes);
-    note_failure(write_marker(state, EPHEMERAL), &mut notes);
+    note_failure(hook::settle_var(state), &mut notes);
+    note_failure(ETC.write_last(state, EPHEMERAL), &mut notes);
     notes
 }
 
 /// Takes over what the `/etc` that ran last says of the machine.
 fn keep_identity(state: &Path) -> Result<(), Error> {
-    match last(state)? {
+    match ETC.last(state)? {
         Some(last) => {
             identity::keep(&state.join("etc").join(last), None, &state.join("identity")).map(drop)
         }
@@ -75,44 +169,33 @@ fn note_failure(result: Result<(), Error>, notes: &mut Vec<String>) {
     }
 }
 
-/// The release whose upper half was mounted last, if it is still there.
+/// The release whose `/etc` was mounted last, else whose programs were, if it is still there.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn last(state: &Path) -> Result<Option<String>, Error> {
-    let name = read_marker(state)?.filter(|name| is_release_name(name));
-    Ok(name.filter(|name| state.join("etc").join(name).is_dir()))
+    match ETC.last(state)? {
+        Some(last) => Ok(Some(last)),
+        None => PROGRAMS.last(state),
+    }
 }
 
-/// Releases with an upper half, and when its top folder changed last.
+/// Releases with an upper half of `/etc`, and when its top folder changed last.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn present(state: &Path) -> Result<Vec<(String, SystemTime)>, Error> {
-    let names = names(&state.join("etc"))?;
-    let releases = names.into_iter().filter(|name| is_release_name(name));
-    let dated = releases.filter_map(|name| {
-        let metadata = fs::symlink_metadata(state.join("etc").join(&name)).ok()?;
-        metadata.is_dir().then(|| metadata.modified().ok().map(|time| (name, time)))?
-    });
-    Ok(dated.collect())
+    ETC.present(state)
 }
 
-/// Removes the upper half of a release that does not run, so that its next start carries over the one
-/// that runs. It is gone at once or not at all.
+/// Removes the upper halves of a release that does not run, so that its next start carries over those
+/// that run, and what hooks wrote for it. Those of `/etc` are gone at once or not at all, and so are those of programs.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn forget(state: &Path, release: &str) -> Result<(), Error> {
-    let folder = state.join("etc");
-    let (upper, old) = (folder.join(release), folder.join(format!("{release}.old")));
-    remove(&old)?;
-    match fs::rename(&upper, &old) {
-        Err(error) if is_missing(&error) => return Ok(()),
-        result => result.map_err(file("rename", &upper))?,
-    }
-    sync_folder(&folder)?;
-    remove(&old)
+    FAMILIES.iter().try_for_each(|family| family.forget(state, release))?;
+    hook::forget(state, release)
 }
 
 /// Removes what belongs to releases that are not `needed`, and what an interrupted run left; gives the
@@ -122,21 +205,12 @@ pub fn forget(state: &Path, release: &str) -> Result<(), Error> {
 /// [`Error::File`]; the rest goes next time.
 pub fn collect_garbage(state: &Path, needed: &[String]) -> Result<Vec<String>, Error> {
     let mut gone = Vec::new();
-    for name in names(&state.join("etc"))? {
-        let (release, is_whole) = match name.rsplit_once('.') {
-            Some((release, "new" | "old")) => (release, false),
-            _ => (name.as_str(), true),
-        };
-        if !is_release_name(release) || is_whole && needed.contains(&name) {
-            continue;
-        }
-        if is_whole {
-            forget(state, release)?;
-            gone.push(name);
-        } else {
-            remove(&state.join("etc").join(&name))?;
-        }
+    for family in &FAMILIES {
+        family.collect_garbage(state, needed, &mut gone)?;
     }
+    gone.sort_unstable();
+    gone.dedup();
+    hook::collect_garbage(state, needed)?;
     for name in names(&state.join(RELEASES))? {
         if !needed.contains(&name) {
             remove(&state.join(RELEASES).join(name))?;
@@ -145,7 +219,7 @@ pub fn collect_garbage(state: &Path, needed: &[String]) -> Result<Vec<String>, E
     Ok(gone)
 }
 
-/// Bytes that a copy of a release's upper half needs, by whole blocks of 4 KiB.
+/// Bytes that a copy of a release's upper halves needs, by whole blocks of 4 KiB.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -162,45 +236,25 @@ pub fn length(state: &Path, release: &str) -> Result<u64, Error> {
         }
         Ok(total)
     }
-    let upper = state.join("etc").join(release);
-    if upper.is_dir() { measure(&upper, 128) } else { Ok(0) }
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if is_missing(&error) => return Ok(Vec::new()),
-        Err(source) => return Err(file("read", folder)(source)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.map_err(file("read", folder))?.file_name().into_string().ok());
+    let mut total: u64 = 0;
+    for upper in FAMILIES.iter().map(|family| family.of(state, release)) {
+        if upper.is_dir() {
+            total = total.saturating_add(measure(&upper, 128)?);
+        }
     }
-    names.sort_unstable();
-    Ok(names)
+    Ok(total)
 }
 
-fn read_marker(state: &Path) -> Result<Option<String>, Error> {
-    let text = read_small(&state.join(LAST), LAST_MAXIMUM)?;
-    Ok(text.map(|text| String::from_utf8_lossy(&text).trim_end().to_owned()))
-}
-
-fn write_marker(state: &Path, name: &str) -> Result<(), Error> {
-    if read_marker(state)?.as_deref() == Some(name) {
-        return Ok(());
-    }
-    replace(&state.join(LAST), format!("{name}\n").as_bytes(), 0o644)
-}
-
+/// Copies the upper half of `/etc` of the release `from` to a temporary name beside `to`, with accounts
+/// merged; gives the copy's place and what was changed.
 fn carry_over(
     state: &Path,
     from: &str,
-    upper: &Path,
+    to: &Path,
     lower: &Path,
     theirs: &Accounts,
-) -> Result<Vec<String>, Error> {
-    let old = state.join("etc").join(from);
-    let draft = copy::draft(&old, upper, &derived::is_derived)?;
+) -> Result<(PathBuf, Vec<String>), Error> {
+    let draft = copy::draft(&ETC.of(state, from), to, &derived::is_derived)?;
     let known = state.join(RELEASES).join(from);
     let base = if known.is_dir() { Some(read_accounts(&known)?) } else { None };
     let ours = machine_accounts(&draft, base.as_ref(), theirs)?;
@@ -214,8 +268,7 @@ fn carry_over(
             write_accounts(&draft.join(name.name()), &lower.join(name.name()), now)?;
         }
     }
-    copy::commit(&draft, upper)?;
-    Ok(merged.notes)
+    Ok((draft, merged.notes))
 }
 
 /// What the machine has: its own files, and where it changed none, those of the release before.
@@ -233,7 +286,7 @@ fn machine_accounts(
             }
             Err(source) => return Err(file("look at", &path)(source)),
             // Deleted, or a link to elsewhere: the machine's business.
-            Ok(metadata) if is_whiteout(&metadata) || !metadata.is_file() => None,
+            Ok(metadata) if hook::is_whiteout(&metadata) || !metadata.is_file() => None,
             Ok(_) => read_small(&path, FILE_MAXIMUM)?,
         };
         ours.set(name, content);
@@ -241,13 +294,9 @@ fn machine_accounts(
     Ok(ours)
 }
 
-fn is_whiteout(metadata: &fs::Metadata) -> bool {
-    metadata.file_type().is_char_device() && metadata.rdev() == 0
-}
-
 /// Writes an account file of an upper half that is not in use, with owner and mode of the one before,
 /// else of the release's.
-fn write_accounts(path: &Path, lower: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_accounts(path: &Path, lower: &Path, bytes: &[u8]) -> Result<(), Error> {
     let like = if path.symlink_metadata().is_ok() { path } else { lower };
     let metadata = fs::symlink_metadata(like).map_err(file("look at", like))?;
     let mut new: PathBuf = path.to_owned();

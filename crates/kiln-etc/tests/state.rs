@@ -276,3 +276,32 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     }
     found
 }
+
+#[test]
+fn changed_programs_follow_their_release() {
+    let bench = Bench::new();
+    let state = bench.state();
+    let program = |release: &str| upper::programs(&state, release).join("usr-libexec/tool");
+    let boot = |release: &str| upper::prepare_programs(&state, release).unwrap();
+    assert!(boot(A).is_empty() && upper::programs(&state, A).is_dir());
+    fs::create_dir_all(program(A).parent().unwrap()).unwrap();
+    fs::write(program(A), "of the machine").unwrap();
+    assert!(boot(A).is_empty(), "only once");
+    // The next release begins with a copy, and going back finds what was there.
+    let notes = boot(B);
+    assert_eq!(notes, [format!("changed programs of release {A} carried over")]);
+    fs::write(program(B), "changed again").unwrap();
+    boot(A);
+    assert_eq!(fs::read(program(A)).unwrap(), b"of the machine");
+    // An `/etc` in memory takes nothing from the programs: the one that ran last is followed.
+    assert!(upper::prepare_ephemeral(&state).is_empty());
+    assert_eq!(upper::last(&state).unwrap().as_deref(), Some(A));
+    boot(C);
+    assert_eq!(fs::read(program(C)).unwrap(), b"of the machine");
+    assert!(upper::length(&state, C).unwrap() >= 4096);
+    // Half a copy, which a cut left, is no release's.
+    fs::create_dir_all(state.join("usr").join(format!("{C}.new"))).unwrap();
+    assert_eq!(upper::collect_garbage(&state, &[C.into()]).unwrap(), [A, B]);
+    upper::forget(&state, C).unwrap();
+    assert_eq!(fs::read_dir(state.join("usr")).unwrap().count(), 0);
+}

@@ -18,7 +18,7 @@ mod table;
 
 pub use error::Error;
 pub use rule::{Finding, Rule, Settings, Severity, Threshold};
-pub use rules::RULES;
+pub use rules::{LEGACY_PROGRAMS, RULES};
 pub use table::markdown_table;
 
 use image::Image;

@@ -81,6 +81,28 @@ const CASES: &[Case] = &[
     ("setuid-file", |image| image.with_mode("usr/bin/tool", 0o4755), Some("/usr/bin/tool")),
     ("setuid-file", |image| image.with_mode("opt/su", 0o2755), Some("/opt/su")),
     ("no-login", |image| image.file("etc/shadow", b"root:*:1:\nkiln:!$6$salt$hash:1:\n"), None),
+    ("foreign-programs", |image| image.file("usr/bin/elemental", b"x"), Some("/usr/bin/elemental")),
+    ("foreign-programs", |image| image.link("usr/sbin/yip", "/opt/yip"), Some("/usr/sbin/yip")),
+    (
+        "persistent-programs",
+        |image| {
+            let document =
+                b"stages:\n  rootfs.after:\n  - environment_file: /run/cos/cos-layout.env\n    \
+                environment: {PERSISTENT_STATE_PATHS: /home /usr/libexec /usr/local/bin}\n";
+            image.file("system/oem/10_layout.yaml", document);
+            image.file("system/oem/note.txt", document);
+        },
+        Some("/system/oem/10_layout.yaml"),
+    ),
+    (
+        "persistent-programs",
+        |image| {
+            let document =
+                b"apiVersion: kiln.dev/v1alpha1\nkind: Provision\npersist: [/usr/lib/app]\n";
+            image.file("system/oem/own.yml", document);
+        },
+        Some("/system/oem/own.yml"),
+    ),
     ("hidden-var", |image| image.file("var/lib/app/a/b", b"content"), Some("/var/lib/app")),
     ("hidden-run", |image| image.file("run/app/socket.conf", b"x"), Some("/run/app/socket.conf")),
     ("hidden-run", |image| image.link("var/tmp/a", "b"), Some("/var/tmp/a")),
@@ -131,7 +153,7 @@ fn every_rule_has_a_bad_image() {
 
 #[test]
 fn what_is_right_in_another_way_is_not_reported() {
-    let cases: [(&str, Edit); 6] = [
+    let cases: [(&str, Edit); 7] = [
         ("SELinux labels", |image| {
             image.file("etc/selinux/targeted/policy/policy.33", b"policy");
             image.label("etc/passwd", "system_u:object_r:passwd_file_t:s0");
@@ -153,6 +175,7 @@ fn what_is_right_in_another_way_is_not_reported() {
             let text = b"root:*:1:\nkiln:$6$salt$hash:1:\na:!:\nb:!!:\n+\n\nlonely\n:nameless:\n";
             image.file("etc/shadow", text);
         }),
+        ("links of an earlier build", |image| image.link("usr/bin/cos-setup", "kiln")),
         ("a link to the machine's own identity", |image| {
             image.link("var/lib/dbus/machine-id", "/etc/machine-id");
         }),

@@ -403,6 +403,17 @@ impl Error {
         Self::Denied { hint: denied.hint, source: denied.source }
     }
 
+    /// Whether the same request may do better a little later: the server says so, or the connection
+    /// failed for another reason than TLS.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => *status >= 500,
+            Self::Transport { source, .. } => TlsFault::of(&**source).is_none(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

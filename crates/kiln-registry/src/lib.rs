@@ -34,7 +34,9 @@ pub use error::Error;
 pub use gate::{Denied, Gate};
 #[cfg(feature = "fuzzing")]
 pub use http::fuzzing;
-pub use http::{Answer, Artifacts, Document, Pushed, RangeSink, Referrer, WebRequest, get};
+pub use http::{
+    Answer, Artifacts, Document, Pushed, RangeSink, Referrer, SendMethod, WebRequest, get, send,
+};
 pub use image::Image;
 pub use layer::Layer;
 pub use manifest::ImageConfig;

@@ -32,6 +32,7 @@ mod step;
 pub use command_line::{CommandLine, command_line};
 pub use keys::{KEYS, KeySupport, Support};
 pub use labels::meaning as meaning_of_label;
+pub use persistence::{LAYOUT_FILES, layout};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::Fields;

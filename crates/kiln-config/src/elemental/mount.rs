@@ -4,7 +4,7 @@
 //! understood. Kiln decides itself where the root and the state are mounted, so keys about that are
 //! known and change nothing.
 
-use super::persistence::{block, explain_programs, memory, paths, volume};
+use super::persistence::{block, memory, paths, volume};
 use super::scope::{Scope, filled, plain, strings};
 use super::step::{Actions, Rank, Step, add, string};
 use crate::action::{Action, Persistence};
@@ -12,6 +12,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::{Fields, wrong_kind};
 use crate::node::Node;
 use crate::operation::Stage;
+use crate::programs;
 use crate::source::Span;
 use crate::yaml;
 
@@ -139,7 +140,7 @@ fn read_persistent(node: &Node, scope: &Scope, out: &mut Diagnostics, layout: &m
     let span = fields.present().iter().find(|(key, _)| key.text == "paths");
     let span = span.map_or(fields.span(), |(_, node)| node.span);
     if let Some(found) = list(&mut fields) {
-        explain_programs(&found, span, fields.out());
+        programs::warn(&found, span, fields.out());
         layout.persist = found;
         layout.replace_persist = true;
     }

@@ -7,22 +7,38 @@
 //! is true, and an empty `RW_PATHS` means none, as in the first. What stays always lies on the state
 //! partition, so a target changes nothing.
 
+use super::Fork;
 use super::labels::explain_device;
 use super::scope::{Scope, path};
 use super::step::{Actions, Rank, add};
 use crate::action::{Action, Persistence, Volume};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::Spanned;
-use crate::source::Span;
+use crate::programs;
+use crate::source::{SourceId, Span};
 
 /// Files from which the two generations read their layout.
-const LAYOUT_FILES: [&str; 2] = ["/run/cos/cos-layout.env", "/run/elemental/mount-layout.env"];
+pub const LAYOUT_FILES: [&str; 2] = ["/run/cos/cos-layout.env", "/run/elemental/mount-layout.env"];
 /// Where the first generation keeps what stays, if nobody says otherwise.
 const DEFAULT_TARGET: &str = "/usr/local/.state";
 
 /// Whether a file of variables describes the layout.
 pub(super) fn is_layout(file: &str) -> bool {
     LAYOUT_FILES.contains(&file)
+}
+
+/// What the variables of a layout file ask for that a machine finds after its commands have run, and what
+/// is to be said about them. The diagnostics have no places: the file is none of the documents.
+#[must_use]
+pub fn layout(variables: &[(String, String)]) -> (Vec<Action>, Diagnostics) {
+    let span = Span::new(SourceId(0), 0, 0);
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), Spanned { value: value.clone(), span }))
+        .collect();
+    let (mut out, mut actions) = (Diagnostics::default(), Actions::new());
+    from_variables(&variables, &Scope::new(Fork::Toolkit), &mut out, &mut actions);
+    (actions.into_iter().map(|ranked| ranked.action).collect(), out)
 }
 
 /// What the variables ask for, as actions behind the file itself.
@@ -54,7 +70,7 @@ pub(super) fn from_variables(
             "PERSISTENT_STATE_PATHS" => {
                 layout.persist = paths(text, name, span, out);
                 layout.replace_persist = true;
-                explain_programs(&layout.persist, span, out);
+                programs::warn(&layout.persist, span, out);
             }
             "PERSISTENT_STATE_BIND" => scope.bind.set(bind(text, span, out)),
             "OVERLAY" => layout.ephemeral_size = overlay(text, span, out),
@@ -109,22 +125,6 @@ pub(super) fn paths(text: &str, name: &str, span: Span, out: &mut Diagnostics) -
         }
     }
     all
-}
-
-/// Says what becomes of programs that persist: an upgrade brings others.
-pub(super) fn explain_programs(paths: &[String], span: Span, out: &mut Diagnostics) {
-    for path in paths {
-        let programs = path == "/usr" || path.starts_with("/usr/");
-        let local = path == "/usr/local" || path.starts_with("/usr/local/");
-        if programs && !local {
-            let message =
-                format!("`{path}` is copied for each release, and merged when the next one comes");
-            out.push(
-                Diagnostic::note("persistent-programs", span, message)
-                    .hint("what is written there is not proved by the root's hash"),
-            );
-        }
-    }
 }
 
 fn bind(text: &str, span: Span, out: &mut Diagnostics) -> bool {

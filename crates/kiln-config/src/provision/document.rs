@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::Fields;
 use crate::node::{Key, Node, Value};
 use crate::operation::{Moment, Operation, Plan, Stage, Text};
+use crate::programs;
 use crate::provision::contents::FileShape;
 use crate::provision::disks::{DiskShape, FilesystemShape, LuksShape, RaidShape};
 use crate::provision::order::place;
@@ -167,6 +168,9 @@ fn persistence(fields: &mut Fields<'_, '_>, into: &mut Lowering, stage: &Stage) 
         let Some((name, node)) = fields.take_with_key(key) else { continue };
         let paths = Many::<Path>::read(node, key, fields.out()).unwrap_or_default();
         origin = origin.or(Some(name.span));
+        if key == "persist" {
+            programs::warn(&paths, name.span, fields.out());
+        }
         *if key == "persist" { &mut found.persist } else { &mut found.ephemeral } = paths;
     }
     if let Some(path) = found.persist.iter().find(|path| found.ephemeral.contains(path)) {

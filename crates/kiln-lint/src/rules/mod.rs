@@ -4,9 +4,13 @@
 mod boot;
 mod hidden;
 mod login;
+mod persistent;
+mod programs;
 mod secrets;
 mod security;
 mod size;
+
+pub use programs::LEGACY_PROGRAMS;
 
 use crate::rule::Rule;
 
@@ -26,6 +30,8 @@ pub static RULES: &[Rule] = &[
     login::EMPTY_PASSWORD,
     security::SETUID_FILE,
     login::NO_LOGIN,
+    programs::FOREIGN_PROGRAMS,
+    persistent::PERSISTENT_PROGRAMS,
     hidden::HIDDEN_VAR,
     hidden::HIDDEN_RUN,
     size::LARGE_CACHES,

@@ -40,7 +40,7 @@ pub use ranges::{Answer, RangeSink};
 pub use referrers::Referrer;
 use registries_conf::Configuration;
 use transport::Transport;
-pub use web::{WebRequest, get};
+pub use web::{SendMethod, WebRequest, get, send};
 
 /// Attempts for one request at a mirror, progress not counted.
 const MIRROR_ATTEMPTS: u32 = 2;

@@ -110,7 +110,8 @@ impl Repository {
     /// Opens an upload; `None` where the registry had the blob to mount.
     fn begin(&self, query: &str) -> Result<Option<Upload>, Failure> {
         let url = format!("{}/v2/{}/blobs/uploads/{query}", self.transport.base, self.name);
-        let nothing = Payload { bytes: &[], media_type: OCTETS, start: None };
+        let nothing =
+            Payload { bytes: &[], media_type: OCTETS, start: None, extra: &[], patience: None };
         let expected = |status| matches!(status, 201 | 202);
         let response = self.send(&Method::POST, &url, Some(nothing), expected)?;
         if response.status().as_u16() == 201 {
@@ -142,7 +143,13 @@ impl Repository {
         while in_pieces && upload.position < size {
             let (start, length) = (upload.position, PIECE_BYTES.min(size - upload.position));
             let bytes = read_from(open, start, length)?;
-            let piece = Payload { bytes: &bytes, media_type: OCTETS, start: Some(start) };
+            let piece = Payload {
+                bytes: &bytes,
+                media_type: OCTETS,
+                start: Some(start),
+                extra: &[],
+                patience: None,
+            };
             let expected = |status| matches!(status, 202 | 204 | 201);
             let response = self.send(&Method::PATCH, &upload.location, Some(piece), expected)?;
             upload.location = self.location(&upload.location, &response)?;
@@ -154,7 +161,8 @@ impl Repository {
         let joint = if upload.location.contains('?') { '&' } else { '?' };
         let url = format!("{}{joint}digest={}", upload.location, encode(&digest.to_string()));
         let bytes = read_from(open, position, rest)?;
-        let last = Payload { bytes: &bytes, media_type: OCTETS, start: None };
+        let last =
+            Payload { bytes: &bytes, media_type: OCTETS, start: None, extra: &[], patience: None };
         self.send(&Method::PUT, &url, Some(last), |status| matches!(status, 201 | 204))?;
         sent(size);
         Ok(())
@@ -194,7 +202,7 @@ impl Repository {
     ) -> Result<bool, Error> {
         let url = format!("{}/v2/{}/manifests/{version}", self.transport.base, self.name);
         retry(&self.transport.network, || {
-            let payload = Payload { bytes, media_type, start: None };
+            let payload = Payload { bytes, media_type, start: None, extra: &[], patience: None };
             let expected = |status| matches!(status, 200..=202);
             let response = self.send(&Method::PUT, &url, Some(payload), expected)?;
             Ok(response.headers().contains_key("oci-subject"))

@@ -47,6 +47,10 @@ pub(super) struct Payload<'a> {
     pub(super) media_type: &'a str,
     /// Where the bytes belong in what is sent piece by piece.
     pub(super) start: Option<u64>,
+    /// Further header lines.
+    pub(super) extra: &'a [(String, String)],
+    /// For the whole exchange.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Headers<'_> {
@@ -189,12 +193,16 @@ impl Transport {
                 request = request
                     .header(header::CONTENT_TYPE, payload.media_type)
                     .header(header::CONTENT_LENGTH, payload.bytes.len());
+                for (name, value) in payload.extra {
+                    request = request.header(name, value);
+                }
                 if let Some(start) = payload.start {
                     let last = start.saturating_add(payload.bytes.len() as u64).saturating_sub(1);
                     request = request.header(header::CONTENT_RANGE, format!("{start}-{last}"));
                 }
                 let request = request.body(payload.bytes).map_err(malformed)?;
-                agent.run(agent.configure_request(request).proxy(proxy).build())
+                let request = agent.configure_request(request).proxy(proxy);
+                agent.run(request.timeout_global(payload.patience).build())
             }
             None => {
                 let request = request.body(()).map_err(malformed)?;

@@ -1,4 +1,4 @@
-//! One document of the web by its address, with the transport of registries.
+//! One document of the web by its address, with the transport of registries; and one that is sent.
 //!
 //! Configuration on a machine comes from addresses that its author wrote down. Plain HTTP is spoken
 //! only where the address itself says so, and then with that host alone; headers of the request carry
@@ -8,8 +8,11 @@
 use std::io::Read;
 use std::time::Duration;
 
+use ureq::Body;
+use ureq::http::{Method, Response};
+
 use super::retry::{Failure, retry};
-use super::transport::{Headers, Transport, broken, unusable};
+use super::transport::{Headers, Payload, Transport, broken, unusable};
 use crate::{Error, Network};
 
 /// What is asked for.
@@ -37,6 +40,61 @@ impl std::fmt::Debug for WebRequest<'_> {
 /// # Errors
 /// The address is none, the server refuses, or the document is larger than the limit.
 pub fn get(request: &WebRequest<'_>, network: &Network) -> Result<Vec<u8>, Error> {
+    let transport = transport(request, network)?;
+    let headers =
+        Headers { extra: request.headers, patience: request.patience, ..Headers::default() };
+    retry(network, || {
+        let response = transport.get(request.url, &headers)?;
+        if response.status().as_u16() == 401 {
+            return Err(refused(request.url).into());
+        }
+        whole(request, response)
+    })
+}
+
+/// How a document is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendMethod {
+    /// POST (RFC 9110, section 9.3.3).
+    Post,
+    /// PUT (RFC 9110, section 9.3.4).
+    Put,
+}
+
+/// Sends a document once, and gives the answer. Redirects are failures: nobody else gets what is sent.
+///
+/// # Errors
+/// The address is none, the server refuses, or its answer is larger than the limit.
+pub fn send(
+    method: SendMethod,
+    request: &WebRequest<'_>,
+    media_type: &str,
+    bytes: &[u8],
+    network: &Network,
+) -> Result<Vec<u8>, Error> {
+    let transport = transport(request, network)?;
+    let method = match method {
+        SendMethod::Post => Method::POST,
+        SendMethod::Put => Method::PUT,
+    };
+    let payload = Payload {
+        bytes,
+        media_type,
+        start: None,
+        extra: request.headers,
+        patience: request.patience,
+    };
+    let is_good = |status| (200..300).contains(&status);
+    let response = transport.send(method, request.url, None, Some(payload), is_good);
+    let response = response.map_err(|failure| failure.error)?;
+    if response.status().as_u16() == 401 {
+        return Err(refused(request.url));
+    }
+    whole(request, response).map_err(|failure| failure.error)
+}
+
+/// The connection to the host of an address.
+fn transport(request: &WebRequest<'_>, network: &Network) -> Result<Transport, Error> {
     let (scheme, rest) = request.url.split_once("://").unwrap_or(("", request.url));
     let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let mut network = network.clone();
@@ -45,27 +103,27 @@ pub fn get(request: &WebRequest<'_>, network: &Network) -> Result<Vec<u8>, Error
         "http" => vec![host.to_owned()],
         _ => return Err(unusable(request.url, "it is no HTTP address")),
     };
-    let transport = Transport::new(host, &network)?;
-    let headers =
-        Headers { extra: request.headers, patience: request.patience, ..Headers::default() };
-    retry(&network, || {
-        let response = transport.get(request.url, &headers)?;
-        if response.status().as_u16() == 401 {
-            let url = request.url.split(['?', '#']).next().unwrap_or_default().to_owned();
-            return Err(Error::Status { url, status: 401, message: String::new() }.into());
-        }
-        let mut bytes = Vec::new();
-        let body = response.into_body().into_reader();
-        let read = body.take(request.limit.saturating_add(1)).read_to_end(&mut bytes);
-        read.map_err(|error| broken(request.url, error))?;
-        if bytes.len() as u64 > request.limit {
-            return Err(Failure::from(Error::TooLarge {
-                location: request.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
-                actual: bytes.len() as u64,
-                limit: request.limit,
-                unit: "bytes",
-            }));
-        }
-        Ok(bytes)
-    })
+    Transport::new(host, &network)
+}
+
+fn refused(url: &str) -> Error {
+    let url = url.split(['?', '#']).next().unwrap_or_default().to_owned();
+    Error::Status { url, status: 401, message: String::new() }
+}
+
+/// The body of an answer, within the limit.
+fn whole(request: &WebRequest<'_>, response: Response<Body>) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let body = response.into_body().into_reader();
+    let read = body.take(request.limit.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|error| broken(request.url, error))?;
+    if bytes.len() as u64 > request.limit {
+        return Err(Failure::from(Error::TooLarge {
+            location: request.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            actual: bytes.len() as u64,
+            limit: request.limit,
+            unit: "bytes",
+        }));
+    }
+    Ok(bytes)
 }

@@ -16,7 +16,7 @@ pub(crate) use self::disks::{NO_CEX, NO_CLEVIS};
 use crate::action::{Action, Contents, KernelArguments, Remote, Source};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::Spanned;
-use crate::ignition::config::{Config, Ignition, Resource};
+use crate::ignition::config::{Config, Ignition, Proxy, Resource};
 use crate::ignition::proxy::proxy_for;
 use crate::ignition::{data, url};
 use crate::operation::{Failure, Moment, Operation, Plan, Stage};
@@ -125,16 +125,27 @@ impl Lowering<'_> {
     }
 
     fn remote(&self, resource: &Resource, source: &str) -> Remote {
-        let headers = resource.http_headers.iter();
-        let headers = headers.filter_map(|header| {
-            Some((header.name.value.clone(), header.value.as_ref()?.value.clone()))
-        });
-        Remote {
-            url: source.to_owned(),
-            headers: headers.collect(),
-            proxy: proxy_for(source, &self.ignition.proxy),
-            ..self.shared.clone()
-        }
+        address(resource, source, &self.ignition.proxy, &self.shared)
+    }
+}
+
+/// The address of a resource, with the settings that are in force where it is named.
+#[must_use]
+pub fn remote(resource: &Resource, settings: &Ignition) -> Remote {
+    let source = resource.source.as_ref().map_or("", |source| source.value.as_str());
+    address(resource, source, &settings.proxy, &shared(settings))
+}
+
+fn address(resource: &Resource, source: &str, proxy: &Proxy, shared: &Remote) -> Remote {
+    let headers = resource.http_headers.iter();
+    let headers = headers.filter_map(|header| {
+        Some((header.name.value.clone(), header.value.as_ref()?.value.clone()))
+    });
+    Remote {
+        url: source.to_owned(),
+        headers: headers.collect(),
+        proxy: proxy_for(source, proxy),
+        ..shared.clone()
     }
 }
 
