@@ -1,6 +1,8 @@
 //! Which function carries an action out; nothing else.
 
 use kiln_config::Action;
+use kiln_config::action::Contents;
+use kiln_config::operation::Text;
 
 use crate::{Error, Surroundings};
 
@@ -24,14 +26,27 @@ impl Surroundings<'_> {
             Action::Timesyncd(settings) => self.timesyncd(settings),
             Action::Dns(dns) => self.dns(dns),
             Action::SystemdFirstboot(options) => self.systemd_firstboot(options),
+            Action::Datasource(datasource) => self.datasource(datasource),
             Action::Git(git) => self.git(git),
             Action::UnpackImage(image) => self.unpack_image(image),
+            Action::Luks(luks) => {
+                let mut luks = luks.clone();
+                if let Some(key) = &luks.key {
+                    let bytes = self.contents(key)?;
+                    luks.key = Some(Contents { secret: true, ..Contents::bytes(bytes) });
+                }
+                self.storage.carry_out(&Action::Luks(luks))
+            }
+            Action::Layout(layout) => {
+                let mut layout = layout.clone();
+                if let Some(path) = &layout.path {
+                    layout.path = Some(Text::Plain(self.text(path)?));
+                }
+                self.storage.carry_out(&Action::Layout(layout))
+            }
             Action::Disk(_)
             | Action::Raid(_)
-            | Action::Luks(_)
             | Action::Filesystem(_)
-            | Action::Layout(_)
-            | Action::Datasource(_)
             | Action::KernelArguments(_)
             | Action::Persistence(_)
             | Action::Volume(_) => self.storage.carry_out(action),

@@ -37,7 +37,7 @@ impl Surroundings<'_> {
 }
 
 /// The bytes inside of gzip, all members of it.
-fn unpacked(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+pub(crate) fn unpacked(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let mut unpacked = Vec::new();
     MultiGzDecoder::new(bytes)
         .take(limit.saturating_add(1))

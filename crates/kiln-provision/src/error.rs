@@ -103,6 +103,77 @@ pub enum Error {
         /// The operation.
         what: String,
     },
+    /// A partition cannot be made, changed or removed as wanted; nothing of its disk was changed.
+    #[error("partition {number} of {device}: {reason}")]
+    Partition {
+        /// The disk.
+        device: String,
+        /// Number of the partition; 0 where it has none yet.
+        number: u32,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something else is on a device that was not to be wiped.
+    #[error("{device} holds {found}, and not {wanted}")]
+    Occupied {
+        /// The device.
+        device: String,
+        /// What it holds.
+        found: String,
+        /// What was wanted there.
+        wanted: String,
+    },
+    /// A device belongs to LVM.
+    #[error("{device} is a physical volume of LVM, which is neither made nor opened here")]
+    Lvm {
+        /// The device.
+        device: String,
+    },
+    /// A device is the system's own.
+    #[error("{device} is {what} and cannot be changed")]
+    Own {
+        /// The device as it was called.
+        device: String,
+        /// What it is.
+        what: String,
+    },
+    /// A file system that nobody makes.
+    #[error("{device}: there is no program for the file system `{format}`")]
+    Format {
+        /// The device.
+        device: String,
+        /// The format.
+        format: String,
+    },
+    /// A device did not appear.
+    #[error("{device} did not appear within {seconds} s")]
+    NoDevice {
+        /// The device.
+        device: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// A name fits two devices.
+    #[error("`{name}` is {one} and {other}")]
+    TwoDevices {
+        /// The name.
+        name: String,
+        /// One of them.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// An encrypted volume cannot be opened.
+    #[error("encrypted volume `{name}`: {reason}")]
+    Encrypted {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A partition table cannot be read or written.
+    #[error("the partition table cannot be used")]
+    Disk(#[source] kiln_disk::Error),
     /// The folder with marks and journals cannot be used.
     #[error("cannot {action} `{path}` among the marks of finished documents")]
     Marks {
@@ -122,6 +193,12 @@ pub enum Error {
     /// The network or a registry failed.
     #[error(transparent)]
     Network(#[from] kiln_registry::Error),
+    /// There is no network before the system's own.
+    #[error(transparent)]
+    Link(#[from] kiln_net::Error),
+    /// The kernel arguments of the next boots cannot be changed.
+    #[error("the kernel arguments cannot be changed")]
+    KernelArguments(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The end of a program's output, for one line.
@@ -136,6 +213,15 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Exists { .. } => "say that it may be overwritten, or take another path",
+            Self::Occupied { .. } => {
+                "say that it may be wiped (`wipeFilesystem`, `wipeVolume`), or name another device"
+            }
+            Self::Lvm { .. } => "say that it may be wiped, or name another device",
+            Self::Own { .. } => "name another disk, or a free place on this one",
+            Self::Partition { .. } => "look at the disk with `sgdisk -p`, and change the document",
+            Self::NoDevice { .. } => "look whether the disk is connected and named right",
+            Self::TwoDevices { .. } => "give one of them another name, or name a path",
+            Self::Disk(source) => return source.hint(),
             Self::NoProgram { .. } => "add the package that has it to the image",
             Self::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 "only /etc, /var, /home, /root, /srv, /opt and /usr/local are writable"
@@ -155,6 +241,7 @@ impl Error {
                 "check the address for typing"
             }
             Self::Network(source) => return source.hint(),
+            Self::Link(source) => return source.hint(),
             _ => return None,
         };
         Some(hint.into())

@@ -15,16 +15,22 @@
 
 mod accounts;
 mod action;
+pub mod boot;
 mod conditions;
 mod contents;
+mod datasource;
 mod entries;
 mod error;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod git;
 mod images;
 mod marks;
+pub mod mounts;
 mod programs;
 mod report;
+mod reporting;
 mod root;
 mod run;
 pub mod sources;
@@ -37,13 +43,14 @@ mod systemd;
 mod values;
 
 pub use error::Error;
-pub use fetch::{Fetch, Web};
+pub use fetch::{Fetch, SendMethod, Sending, Web};
 pub use marks::Ledger;
 pub use programs::{Finished, Host, Invocation, Programs};
 pub use report::{Outcome, Record, Report};
+pub use reporting::Reporting;
 pub use root::{Journal, Kind, Owner, Root, Status};
 pub use run::{document_hash, run};
-pub use storage::{NoStorage, Storage};
+pub use storage::{Disks, DisksOptions, LABELS, NoStorage, Refusal, Storage, stands_for};
 pub use summary::summary;
 pub use surroundings::Surroundings;
 pub use values::{Machine, values};

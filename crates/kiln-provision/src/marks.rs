@@ -42,6 +42,11 @@ impl Ledger {
         Ok(Self { folder, generation })
     }
 
+    /// Where the marks lie.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether a document is done.
     #[must_use]
     pub fn is_done(&self, hash: &str) -> bool {
@@ -54,6 +59,14 @@ impl Ledger {
     /// The folder cannot be read.
     pub fn done(&self) -> Result<Vec<String>, Error> {
         self.with_ending(DONE)
+    }
+
+    /// Whether there are journals: of attempts that were cut off, or of tidying up that was.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(crate) fn is_cut_off(&self) -> Result<bool, Error> {
+        Ok(!self.with_ending(UNDO)?.is_empty())
     }
 
     /// Undoes what an attempt left that was cut off, and gives the hashes of those documents.

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use kiln_config::operation::Failure;
-use kiln_config::{Operation, Plan, Sources, Stage};
+use kiln_config::{Action, Operation, Plan, Sources, Stage};
 use sha2::{Digest, Sha256};
 
 use crate::contents::hexadecimal;
@@ -74,7 +74,13 @@ pub fn run(
 /// Undoes what an attempt left that was cut off.
 fn recover(surroundings: &mut Surroundings<'_>) -> Result<(), Error> {
     let Some(ledger) = &surroundings.ledger else { return Ok(()) };
-    for hash in ledger.recover(&mut surroundings.root)? {
+    if !ledger.is_cut_off()? {
+        return Ok(());
+    }
+    let mounted = surroundings.storage.before_undo();
+    let undone = mounted.and_then(|()| ledger.recover(&mut surroundings.root));
+    surroundings.storage.after_undo();
+    for hash in undone? {
         let short = hash.get(..12).unwrap_or(&hash);
         (surroundings.say)(&format!("undid an unfinished attempt of configuration {short}"));
     }
@@ -116,6 +122,7 @@ impl Executor<'_, '_> {
                 let text = format!("what was done cannot be undone yet: {}", error.sentence());
                 (self.surroundings.say)(&text);
             }
+            self.surroundings.storage.abort();
         }
     }
 
@@ -125,6 +132,18 @@ impl Executor<'_, '_> {
         hash: &str,
         document: &[&Operation],
     ) -> Result<(), Error> {
+        // Conditions are asked when their turn comes: what may be left out is not judged before.
+        let is_certain = |operation: &&&Operation| operation.conditions.is_empty();
+        let certain: Vec<&Operation> = document.iter().filter(is_certain).copied().collect();
+        let actions: Vec<&Action> = certain.iter().map(|operation| &operation.action).collect();
+        if let Err(refusal) = self.surroundings.storage.begin(hash, &actions) {
+            let error = refusal.error;
+            if let Some(operation) = refusal.operation.and_then(|index| certain.get(index)) {
+                let outcome = Outcome::Failed { reason: error.sentence(), hint: error.hint() };
+                self.record(operation, outcome, Instant::now());
+            }
+            return Err(error);
+        }
         self.surroundings.root.begin(ledger.begin(hash)?);
         for operation in document {
             match (self.one(operation), operation.failure) {
@@ -132,6 +151,7 @@ impl Executor<'_, '_> {
                 (Ok(()), _) | (Err(_), Failure::Continue) => {}
             }
         }
+        self.surroundings.storage.finish()?;
         ledger.finish(hash)?;
         if let Some(journal) = self.surroundings.root.end() {
             // What is left of it is removed at the next run.

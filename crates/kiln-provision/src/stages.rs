@@ -12,16 +12,19 @@ use kiln_config::elemental::{self, Fork};
 use kiln_config::operation::Phase;
 use kiln_config::{Diagnostics, Stage};
 
-use crate::contents::verify;
-use crate::sources::{Document, Outcome, Place, Policy, Setup, Trace, folder};
+use crate::sources::{Document, Outcome, Place, Policy, Setup, Trace, document_at, folder};
 use crate::{Error, Fetch, Report, Root, Surroundings, run};
 
-/// Folders with documents for stages, in the order in which they count.
-pub const FOLDERS: [(&str, Place); 3] = [
+/// Folders with documents for stages, in the order in which they count. The last one holds what this boot
+/// found in places that a running system does not look at.
+pub const FOLDERS: [(&str, Place); 4] = [
     ("/system/oem", Place::Image),
     ("/oem", Place::OwnDisk),
     ("/usr/local/cloud-config", Place::OwnDisk),
+    ("/run/kiln/configuration", Place::OwnDisk),
 ];
+/// Where the state is, in the future root and seen from the one before it.
+const STATES: [&str; 2] = ["/sysroot/state", "/state"];
 
 /// What stages have to carry out on this machine.
 #[derive(Debug, Default)]
@@ -30,93 +33,84 @@ pub struct Gathered {
     pub checked: Checked,
     /// What was looked at.
     pub trace: Trace,
+    /// The documents as they were found, in their order.
+    pub documents: Vec<Document>,
+    /// Places that may hold a document for the first boot and could not be read: a first boot must not go
+    /// on with one of them.
+    pub failures: Vec<String>,
 }
 
 /// Reads all documents that stages have: the folders, then what the kernel command line names, then the
 /// steps that stand in it. What cannot be read is in the trace and does not keep the others from running.
 #[must_use]
-pub fn gather(root: &Root, command_line: &str, policy: Policy, fetch: &mut dyn Fetch) -> Gathered {
-    let mut trace = Trace::default();
-    let mut documents = Vec::new();
-    for (path, place) in FOLDERS {
+pub fn gather(root: &Root, command_line: &str, policy: &Policy, fetch: &mut dyn Fetch) -> Gathered {
+    let mut found = Gathered::default();
+    let kept = kept_folder(root);
+    let folders = FOLDERS.into_iter().chain(kept.as_deref().map(|path| (path, Place::OwnDisk)));
+    for (path, place) in folders {
         if let Some(reason) = policy.refusal(place) {
-            trace.note(place, path, Outcome::Ignored(reason.into()));
+            found.trace.note(place, path, Outcome::Ignored(reason.into()));
             continue;
         }
-        take(folder(root, path, place), place, path, &mut trace, &mut documents);
+        take(folder(root, path, place), place, path, &mut found);
     }
-    let steps = steps(command_line);
     let refusal = policy.refusal(Place::CommandLine);
-    for setup in &steps.setup {
-        let setup = Setup::parse(&setup.value);
+    for setup in named_by_steps(command_line) {
+        let at = crate::fetch::address(&setup.target);
         match refusal.or_else(|| setup.refusal()) {
             Some(reason) => {
-                trace.note(Place::CommandLine, &setup.target, Outcome::Ignored(reason.into()));
+                found.trace.note(Place::CommandLine, at, Outcome::Ignored(reason.into()));
             }
-            None => take(
-                named(root, &setup, fetch),
-                Place::CommandLine,
-                &setup.target,
-                &mut trace,
-                &mut documents,
-            ),
+            None => {
+                take(document_at(root, &setup, fetch), Place::CommandLine, &at, &mut found);
+            }
         }
     }
-    let inputs =
-        documents.into_iter().map(|one| Input { name: one.name, bytes: one.bytes }).collect();
-    let mut checked = check(inputs, None);
+    let input = |one: &Document| Input { name: one.name.clone(), bytes: one.bytes.clone() };
+    found.checked = check(found.documents.iter().map(input).collect(), None);
     if refusal.is_none() {
-        add_steps(command_line, &mut checked, &mut trace);
+        add_steps(command_line, &mut found.checked, &mut found.trace);
     }
-    Gathered { checked, trace }
+    found
 }
 
-fn take(
-    found: Result<Vec<Document>, Error>,
-    place: Place,
-    at: &str,
-    trace: &mut Trace,
-    documents: &mut Vec<Document>,
-) {
-    match found {
-        Ok(found) => {
-            trace.found(place, at, found.len());
-            documents.extend(found);
+/// Takes documents that are not there already: what was handed over may be kept in two folders.
+fn take(documents: Result<Vec<Document>, Error>, place: Place, at: &str, found: &mut Gathered) {
+    match documents {
+        Ok(mut documents) => {
+            let known = &found.documents;
+            let is_kept = !FOLDERS.iter().any(|(folder, _)| *folder == at);
+            documents.retain(|one| !is_kept || known.iter().all(|other| other.bytes != one.bytes));
+            found.trace.found(place, at, documents.len());
+            found.documents.extend(documents);
         }
-        Err(error) => trace.note(place, at, Outcome::Ignored(error.sentence())),
+        Err(error) => found.trace.note(place, at, Outcome::Ignored(error.sentence())),
     }
 }
 
-/// The documents behind an address or a path of the command line.
-fn named(root: &Root, setup: &Setup, fetch: &mut dyn Fetch) -> Result<Vec<Document>, Error> {
-    let limit = kiln_config::source::MAXIMUM_BYTES as u64;
-    let place = Place::CommandLine;
-    let one = |bytes| vec![Document { name: setup.target.clone(), bytes, place }];
-    if setup.is_address() {
-        let remote =
-            kiln_config::action::Remote { url: setup.target.clone(), ..Default::default() };
-        let bytes = fetch.get(&remote, limit)?;
-        if let Some(hash) = &setup.hash {
-            let refused = |reason| Error::Contents { origin: setup.target.clone(), reason };
-            verify(&bytes, hash).map_err(refused)?;
-        }
-        return Ok(one(bytes));
-    }
-    match root.target(&setup.target)?.map(|status| status.kind) {
-        Some(crate::Kind::Folder) => folder(root, &setup.target, place),
-        _ => Ok(root.read(&setup.target, limit)?.map(one).unwrap_or_default()),
-    }
+/// The folder of the newest generation with the documents that were handed over at the first boot.
+pub(crate) fn kept_folder(root: &Root) -> Option<String> {
+    let is_number =
+        |name: &&String| name.len() == 8 && name.bytes().all(|one| one.is_ascii_digit());
+    STATES.into_iter().find_map(|state| {
+        let generations = root.list(&format!("{state}/config")).ok()?;
+        let newest = generations.iter().rfind(is_number)?;
+        Some(format!("{state}/config/{newest}/documents"))
+    })
 }
 
-fn steps(command_line: &str) -> elemental::CommandLine {
+/// The documents that a command line names for stages.
+pub(crate) fn named_by_steps(command_line: &str) -> Vec<Setup> {
     let mut sources = kiln_config::Sources::default();
     let id = sources.add("kernel command line", command_line);
-    elemental::command_line(&sources, id, 0, Fork::Toolkit, &mut Diagnostics::default())
+    let found =
+        elemental::command_line(&sources, id, 0, Fork::Toolkit, &mut Diagnostics::default());
+    found.setup.iter().map(|setup| Setup::parse(&setup.value)).collect()
 }
 
 /// Puts the steps of the command line behind all documents. Faults in them are the kernel's or others'
 /// words more often than anybody's mistake, and Elemental ignores them, too.
-fn add_steps(command_line: &str, checked: &mut Checked, trace: &mut Trace) {
+pub(crate) fn add_steps(command_line: &str, checked: &mut Checked, trace: &mut Trace) {
     let last = checked.plan.operations.iter().map(|operation| operation.document).max();
     let number = last.map_or(0, |last| last.saturating_add(1));
     let id = checked.sources.add("kernel command line", command_line);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kiln_config::action::Remote;
-use kiln_provision::{Fetch, Web};
+use kiln_provision::{Fetch, SendMethod, Sending, Web};
 use kiln_registry::Network;
 
 /// Answers by path, the first ones first; gives its address and the requests that came.
@@ -51,13 +51,12 @@ fn serve(answers: &[(&str, &[&str])]) -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 fn web() -> Web {
-    let network = Network {
-        attempts: 3,
-        first_delay: Duration::from_millis(10),
-        longest_delay: Duration::from_millis(20),
-        ..Network::default()
-    };
-    Web { network }
+    Web::new(Network::default())
+}
+
+/// One that gives up soon.
+fn hasty() -> Web {
+    Web { patience: Duration::from_millis(600), ..web() }
 }
 
 const OK: &str = "200 OK\r\nConnection: close\r\n\r\nhello";
@@ -81,10 +80,13 @@ fn passing_failures_are_tried_again_and_lasting_ones_are_not() {
     let remote = |path: &str| Remote { url: format!("{address}{path}"), ..Remote::default() };
     assert_eq!(web().get(&remote("/busy"), 5).unwrap(), b"hello");
     assert_eq!(asked.lock().unwrap().len(), 3);
-    assert!(web().get(&remote("/down"), 5).is_err());
-    assert_eq!(asked.lock().unwrap().len(), 6);
+    let start = Instant::now();
+    assert!(hasty().get(&remote("/down"), 5).is_err());
+    assert!(start.elapsed() < Duration::from_secs(10));
+    let attempts = asked.lock().unwrap().len() - 3;
+    assert!((2..=3).contains(&attempts), "{attempts}");
     assert!(web().get(&remote("/none"), 5).is_err());
-    assert_eq!(asked.lock().unwrap().len(), 7);
+    assert_eq!(asked.lock().unwrap().len(), 3 + attempts + 1);
 }
 
 #[test]
@@ -111,4 +113,87 @@ fn what_is_no_certificate_is_no_authority() {
     };
     let message = web().get(&remote, 4).unwrap_err().sentence();
     assert!(message.contains("no certificate"), "{message}");
+}
+
+#[test]
+fn circles_of_redirects_and_endless_answers_are_left() {
+    let moved = "302 Found\r\nLocation: /loop\r\nConnection: close\r\n\r\n";
+    let (address, asked) = serve(&[("/loop", &[moved])]);
+    let remote = Remote { url: format!("{address}/loop"), ..Remote::default() };
+    let message = web().get(&remote, 5).unwrap_err().sentence();
+    assert!(message.contains("redirects too often"), "{message}");
+    assert!(asked.lock().unwrap().len() < 10);
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/endless", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while sent.is_ok() {
+            sent = stream.write_all(&[b'x'; 4096]);
+        }
+    });
+    let message = web().get(&Remote { url, ..Remote::default() }, 100_000).unwrap_err().sentence();
+    assert!(message.contains("more than the limit of 100000"), "{message}");
+}
+
+#[test]
+fn documents_are_sent_once_and_nobody_else_gets_them() {
+    let moved = "302 Found\r\nLocation: /there\r\nConnection: close\r\n\r\n";
+    let made = "201 Created\r\nConnection: close\r\n\r\nthanks";
+    let (address, asked) =
+        serve(&[("/good", &[made]), ("/busy", &[BUSY]), ("/moved", &[moved]), ("/there", &[made])]);
+    let headers = [("X-Token".to_owned(), "7".to_owned())];
+    let send = |path: &str, limit| {
+        let url = format!("{address}{path}");
+        web().send(&Sending {
+            method: SendMethod::Put,
+            url: &url,
+            headers: &headers,
+            media_type: "text/plain",
+            bytes: b"",
+            patience: Duration::from_secs(5),
+            limit,
+        })
+    };
+    assert_eq!(send("/good", 6).unwrap(), b"thanks");
+    assert!(send("/good", 5).unwrap_err().sentence().contains("more than"));
+    assert!(send("/busy", 6).is_err() && send("/moved", 6).is_err() && send("/none", 6).is_err());
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 5);
+    assert!(asked[0].starts_with("put /good") && asked[0].contains("x-token: 7"), "{}", asked[0]);
+}
+
+#[test]
+fn files_come_out_of_a_registry() {
+    use sha2::{Digest as _, Sha256};
+    let digest = |bytes: &[u8]| {
+        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hash}")
+    };
+    let (good, lies) = (digest(b"hello"), digest(b"other"));
+    let manifest = |layer: &str| {
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let layer = format!("{{\"mediaType\":\"text/plain\",\"digest\":\"{layer}\",\"size\":5}}");
+        let text = format!("{{\"schemaVersion\":2,\"mediaType\":\"{kind}\",\"layers\":[{layer}]}}");
+        format!("200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n{text}")
+    };
+    let (first, second) = (manifest(&good), manifest(&lies));
+    let paths = [good, lies].map(|digest| format!("/v2/a/b/blobs/{digest}"));
+    let (address, _) = serve(&[
+        ("/v2/a/b/manifests/1", &[&first]),
+        ("/v2/a/b/manifests/2", &[&second]),
+        (&paths[0], &[OK]),
+        (&paths[1], &[OK]),
+    ]);
+    let host = address.trim_start_matches("http://").to_owned();
+    let get = |version: &str, limit| {
+        let network = Network { plain_http: vec![host.clone()], attempts: 1, ..Network::default() };
+        let url = format!("oci://{host}/a/b:{version}");
+        Web::new(network).get(&Remote { url, ..Remote::default() }, limit)
+    };
+    assert_eq!(get("1", 5).unwrap(), b"hello");
+    assert!(get("1", 4).unwrap_err().sentence().contains("more than 4"));
+    assert!(get("2", 5).unwrap_err().sentence().contains("digest"));
+    assert!(get("3", 5).is_err());
 }

@@ -64,7 +64,7 @@ pub(crate) fn elements(path: &str) -> Result<Vec<&str>, Error> {
 
 impl Root {
     /// Opens a folder or file inside the root; links are followed inside it.
-    pub(super) fn open_inside(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open_inside(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let relative = path.trim_start_matches('/');
         let relative = if relative.is_empty() { "." } else { relative };
         let mut left = ATTEMPTS;

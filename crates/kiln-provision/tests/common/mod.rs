@@ -10,8 +10,8 @@ use kiln_config::action::Remote;
 use kiln_config::operation::Failure;
 use kiln_config::{Action, Operation, Plan, SourceId, Sources, Span, Stage};
 use kiln_provision::{
-    Error, Fetch, Finished, Invocation, Ledger, NoStorage, Programs, Report, Root, Surroundings,
-    run,
+    Error, Fetch, Finished, Invocation, Ledger, NoStorage, Programs, Report, Root, Storage,
+    Surroundings, run,
 };
 
 /// What a machine has before anything is carried out.
@@ -104,27 +104,43 @@ impl Machine {
     pub(crate) fn carry_out(&mut self, plan: &Plan, stage: &str) -> Report {
         let mut sources = Sources::default();
         sources.add("a.yaml", "one\ntwo\n");
+        let mut programs = std::mem::take(&mut self.programs);
+        let mut network = std::mem::take(&mut self.network);
+        let report = self.with(&mut programs, &mut network, &mut NoStorage, |surroundings| {
+            run(plan, &Stage::named(stage), &sources, surroundings)
+        });
+        (self.programs, self.network) = (programs, network);
+        report
+    }
+
+    /// Work on this machine with these programs, this network and these disks.
+    pub(crate) fn with<T>(
+        &mut self,
+        programs: &mut dyn Programs,
+        fetch: &mut dyn Fetch,
+        storage: &mut dyn Storage,
+        work: impl FnOnce(&mut Surroundings<'_>) -> T,
+    ) -> T {
         let root = Root::open(&self.folder.path().join("root")).unwrap();
         let ledger = self.has_state.then(|| Ledger::open(&self.state(), 3).unwrap());
         let said = &mut self.said;
         let mut values = kiln_config::template::Values::default();
         values.insert("MachineID", "0123");
-        let mut surroundings = Surroundings {
+        work(&mut Surroundings {
             root,
             is_running: self.is_running,
             kernel: self.folder.path().join("proc"),
             today: 20_000,
-            programs: &mut self.programs,
-            fetch: &mut self.network,
-            storage: &mut NoStorage,
+            programs,
+            fetch,
+            storage,
             values,
             random: &mut || Ok([9; 16]),
             images: kiln_registry::Options::default(),
             ledger,
             say: &mut |line| said.push(line.to_owned()),
             environment: Vec::new(),
-        };
-        run(plan, &Stage::named(stage), &sources, &mut surroundings)
+        })
     }
 }
 
