@@ -95,6 +95,18 @@ impl EntryName {
         Self { counter, ..self }
     }
 
+    /// The name before it was started: the inverse of [`EntryName::started`]. More starts in all than
+    /// [`TRIES`] are those of an entry that was bad already, and stays so.
+    #[must_use]
+    pub fn given_back(self) -> Self {
+        let counter = self.counter.map(|Counter { left, done }| match done.checked_sub(1) {
+            None => Counter { left, done },
+            Some(done) if left.saturating_add(done) >= TRIES => Counter { left, done },
+            Some(done) => Counter { left: left.saturating_add(1), done },
+        });
+        Self { counter, ..self }
+    }
+
     /// The name of a revision that proved itself: no counter.
     #[must_use]
     pub fn blessed(self) -> Self {
@@ -254,6 +266,7 @@ mod tests {
         let mut entry = EntryName::fresh(7);
         for expected in ["kiln-00000007+2-1.efi", "kiln-00000007+1-2.efi", "kiln-00000007+0-3.efi"]
         {
+            assert_eq!(entry.started().given_back(), entry);
             entry = entry.started();
             assert_eq!(entry.to_string(), expected);
         }
@@ -261,6 +274,7 @@ mod tests {
         // As it happens on a machine that has nothing better to start.
         let mut worse = entry;
         for _ in 0..7 {
+            assert_eq!(worse.started().given_back(), worse);
             worse = worse.started();
         }
         assert_eq!(worse.to_string(), "kiln-00000007+0-10.efi");

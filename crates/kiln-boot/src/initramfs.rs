@@ -177,10 +177,10 @@ pub fn late_modules(
     let folder = format!("{}/{}", manifest::LATE_FOLDER, kernel.release);
     let mut late = LateModules { folder, files: Vec::new() };
     let mut list = Manifest::default();
-    for name in plan_late(index, &early, has_modprobe) {
+    for (name, load) in plan_late(index, &early, has_modprobe) {
         let file = file_name(&name);
         late.files.push((file.clone(), module_bytes(tree, store, kernel, index, &name)?));
-        list.modules.push(Module { file, load: Load::Always, dependencies: Vec::new() });
+        list.modules.push(Module { file, load, dependencies: Vec::new() });
     }
     if !late.files.is_empty() {
         late.files.push((manifest::LATE_MANIFEST.to_owned(), list.render().into_bytes()));

@@ -30,6 +30,7 @@ pub mod loader_set;
 pub mod manifest;
 #[cfg(feature = "build")]
 pub mod modules;
+pub mod one_shot;
 mod order;
 #[cfg(feature = "build")]
 pub mod os_release;

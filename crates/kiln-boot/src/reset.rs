@@ -24,6 +24,8 @@ pub const MAXIMUM_LENGTH: usize = 64 << 10;
 const ALWAYS: [&str; 3] = ["identity", "lost+found", "oem"];
 /// Where the state remembers accounts of releases, for `/etc`.
 const ACCOUNTS: [&str; 2] = ["kiln", "accounts"];
+/// What hooks wrote for the system that starts next: it has seen nothing of it yet.
+const HOOKS: [&str; 2] = ["kiln", "hooks"];
 /// Folders of the system with a plain overlay in state, by their paths there.
 const OVERLAYS: [(&str, &str); 5] = [
     ("/home", "overlay/home/upper"),
@@ -74,12 +76,26 @@ impl Reset {
     /// # Errors
     /// [`NotKept`] for a path that is not absolute or not in the state.
     pub fn keeping<Path: AsRef<str>>(paths: &[Path]) -> Result<Self, NotKept> {
+        Self::keeping_in(paths, &[])
+    }
+
+    /// The same on a machine with a layout of its own: folders of the running system, and where the state
+    /// has what is in each, beside the usual places. `*` there stands for one whole name, and nothing
+    /// for the whole state.
+    ///
+    /// # Errors
+    /// As [`Reset::keeping`].
+    pub fn keeping_in<Path: AsRef<str>>(
+        paths: &[Path],
+        layout: &[(String, String)],
+    ) -> Result<Self, NotKept> {
         let mut keep = Vec::new();
         for path in paths {
             let path = path.as_ref();
             let refuse = |reason| NotKept { path: path.to_owned(), reason };
-            let place = place(path).map_err(refuse)?;
-            keep.push(names(&place).ok_or(refuse("it is no plain path"))?);
+            for place in places(path, layout).map_err(refuse)? {
+                keep.push(names(&place).ok_or(refuse("it is no plain path"))?);
+            }
         }
         keep.sort();
         keep.dedup();
@@ -119,11 +135,11 @@ impl Reset {
     /// Judges something in the state by the names that lead to it.
     ///
     /// Files directly in `kiln` stay, because they say what lies on the disk (the ledger, and the wish
-    /// itself); its folders only hold downloads.
+    /// itself); its folders only hold downloads, but for what hooks wrote for the next start.
     #[must_use]
     pub fn judge(&self, path: &[&str], is_folder: bool) -> Verdict {
         let first = path.first().copied().unwrap_or_default();
-        if first == ASIDE || ALWAYS.contains(&first) {
+        if first == ASIDE || ALWAYS.contains(&first) || path.starts_with(&HOOKS) {
             return Verdict::Keep;
         }
         // What the releases' own accounts were, without which a kept `/etc` could not be brought on.
@@ -150,7 +166,35 @@ impl Reset {
     }
 }
 
-/// The place in state of a path of the running system.
+/// The places in state of a path of the running system: where it is now, and where it would be without
+/// a layout, since data of before may lie there.
+fn places(path: &str, layout: &[(String, String)]) -> Result<Vec<String>, &'static str> {
+    let below = |path: &str, folder: &str| -> Option<String> {
+        let rest = path.strip_prefix(folder)?;
+        (!folder.is_empty() && (rest.is_empty() || rest.starts_with('/'))).then(|| rest.to_owned())
+    };
+    let short = path.trim_end_matches('/');
+    let mut places = Vec::new();
+    for (folder, place) in layout {
+        let found = match (below(short, folder), below(folder, short)) {
+            (Some(rest), _) => format!("{place}{rest}").trim_start_matches('/').to_owned(),
+            (None, Some(_)) => place.clone(),
+            (None, None) => continue,
+        };
+        if found.is_empty() {
+            return Err("all of the state would be kept");
+        }
+        places.push(found);
+    }
+    match place(path) {
+        Ok(usual) => places.push(usual),
+        Err(reason) if places.is_empty() => return Err(reason),
+        Err(_) => {}
+    }
+    Ok(places)
+}
+
+/// The usual place in state of a path of the running system.
 fn place(path: &str) -> Result<String, &'static str> {
     if !path.starts_with('/') {
         return Err("it does not begin with /");
@@ -221,6 +265,59 @@ mod tests {
     }
 
     #[test]
+    fn a_layout_of_its_own_says_where_paths_are() {
+        let layout: Vec<(String, String)> = [
+            ("/etc/ssh", "overlay/etc-ssh/upper"),
+            ("/etc/ssh", "overlay/etc-ssh/bind"),
+            ("/home", "overlay/home/upper"),
+            ("/home", "overlay/home/bind"),
+            ("/usr/libexec", "usr/*/usr-libexec"),
+            ("/srv/data", "overlay/srv-data/upper"),
+            ("/media", ""),
+        ]
+        .map(|(folder, place)| (folder.to_owned(), place.to_owned()))
+        .into();
+        let cases = [
+            (
+                "/etc/ssh/key",
+                Ok("etc/*/ssh/key overlay/etc-ssh/bind/key overlay/etc-ssh/upper/key"),
+            ),
+            ("/etc", Ok("etc overlay/etc-ssh/bind overlay/etc-ssh/upper")),
+            ("/etc/sshd", Ok("etc/*/sshd")),
+            ("/home/", Ok("overlay/home/bind overlay/home/upper")),
+            ("/usr/libexec/tool", Ok("usr/*/usr-libexec/tool")),
+            ("/srv", Ok("overlay/srv/upper overlay/srv-data/upper")),
+            ("/var/log", Ok("var/log")),
+            ("/media/lib/rancher", Ok("lib/rancher")),
+            ("/media", Err("all of the state would be kept")),
+            ("/state", Err("all of the state would be kept")),
+            ("/usr/bin", Err("it is part of the release or of memory, not of the state")),
+            ("/", Err("it is part of the release or of memory, not of the state")),
+            ("/home/../x", Err("it is no plain path")),
+        ];
+        for (path, expected) in cases {
+            let found = Reset::keeping_in(&[path], &layout);
+            let found = found.map(|reset| reset.kept().collect::<Vec<_>>().join(" "));
+            assert_eq!(
+                found.map_err(|error| error.reason),
+                expected.map(str::to_owned),
+                "{path:?}"
+            );
+        }
+        let kept = Reset::keeping_in(&["/usr/libexec"], &layout).unwrap();
+        for (path, expected) in [
+            ("usr", Verdict::Descend),
+            ("usr/0123456789abcdef/usr-libexec", Verdict::Keep),
+            ("usr/0123456789abcdef/usr-lib", Verdict::Take),
+            ("lib", Verdict::Take),
+        ] {
+            let names: Vec<&str> = path.split('/').collect();
+            assert_eq!(kept.judge(&names, true), expected, "{path}");
+        }
+        assert_eq!(Reset::default().judge(&["usr"], true), Verdict::Take);
+    }
+
+    #[test]
     fn everything_is_judged() {
         let reset = Reset::keeping(&["/etc/ssh", "/home/admin", "/var/lib/data"]).unwrap();
         let cases = [
@@ -228,6 +325,8 @@ mod tests {
             ("lost+found", true, Verdict::Keep),
             (".kiln-reset", true, Verdict::Keep),
             ("kiln", true, Verdict::Descend),
+            ("kiln/hooks", true, Verdict::Keep),
+            ("kiln/hooks/var/lib", true, Verdict::Keep),
             ("kiln/ledger.json", false, Verdict::Keep),
             ("kiln/reset", false, Verdict::Keep),
             ("kiln/cache", true, Verdict::Take),

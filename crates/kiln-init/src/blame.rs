@@ -17,6 +17,31 @@ pub enum Blame {
     Entry,
     /// The machine or its data: no other release would do better.
     Machine,
+    /// What somebody asked this machine to be: no release would do better, and this one did not fail.
+    Configuration,
+}
+
+/// What becomes of a boot file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays: the loader has counted this boot.
+    Keep,
+    /// It is marked as bad, so that the loader starts another one.
+    Bad,
+    /// It is what it was before this boot: the boot did not count.
+    GiveBack,
+}
+
+impl Blame {
+    /// What it means for the boot file.
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Entry => Verdict::Bad,
+            Self::Machine => Verdict::Keep,
+            Self::Configuration => Verdict::GiveBack,
+        }
+    }
 }
 
 /// Kernel answers that speak of the machine whatever was being done: its storage is full or was
@@ -35,6 +60,7 @@ pub fn blame(error: &Error) -> Blame {
         | Error::Image(_)
         | Error::NoProgress { .. }
         | Error::Internal(_) => Blame::Entry,
+        Error::Configuration { .. } => Blame::Configuration,
         Error::NoBootDisk { .. }
         | Error::TwoBootDisks { .. }
         | Error::Disk { .. }
@@ -91,6 +117,20 @@ pub fn bad_name(files: &[String], own: &str) -> Option<String> {
     };
     let another = files.iter().filter(|path| is_listed(path)).any(|path| usable(&path));
     (another && !name.is_bad()).then(|| name.bad().path())
+}
+
+/// The name that a boot file gets by a verdict; `None` if it keeps its own.
+#[must_use]
+pub fn new_name(files: &[String], own: &str, verdict: Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Keep => None,
+        Verdict::Bad => bad_name(files, own),
+        Verdict::GiveBack => {
+            let name = name_of(own)?;
+            let back = name.given_back();
+            (back != name).then(|| back.path())
+        }
+    }
 }
 
 fn is_recovery(path: &str) -> bool {

@@ -10,8 +10,8 @@ use crate::own::{self, OwnEntry, Variables};
 use crate::remember::Origin;
 use crate::root::SYSROOT;
 use crate::{
-    Error, deadline, disks, early, failure, handover, identity, overlay, readahead, recovery,
-    reset, root, stages, state, watchdog,
+    Error, deadline, disks, early, failure, handover, identity, module_request, overlay,
+    provisioning, readahead, recovery, reset, root, stages, state, watchdog,
 };
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -30,7 +30,9 @@ const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 pub fn run() -> ExitCode {
     if !kiln_sys::machine::is_first_process() {
         let arguments: Vec<OsString> = std::env::args_os().collect();
-        if let Some(code) = deadline::stay_behind(&arguments) {
+        let meant =
+            deadline::stay_behind(&arguments).or_else(|| module_request::answer(&arguments));
+        if let Some(code) = meant {
             return code;
         }
         // Nothing of this may ever run on a living system.
@@ -45,7 +47,8 @@ pub fn run() -> ExitCode {
 fn boot() -> Result<Infallible, Error> {
     early::mount_kernel_file_systems()?;
     let text = fs::read("/proc/cmdline").map_err(file("read", "/proc/cmdline"))?;
-    let line = CommandLine::parse(&String::from_utf8_lossy(&text))?;
+    let text = String::from_utf8_lossy(&text);
+    let line = CommandLine::parse(&text)?;
     let mut modules = Modules::open(Path::new("/"))?;
     let always = modules::load_always_beside(modules.clone());
     let mut devices = Devices::open(modules.clone())?;
@@ -85,12 +88,19 @@ fn boot() -> Result<Infallible, Error> {
         watchdog::arm(&mut devices);
     }
     late.wait();
-    let has_state = mount_everything_writable(&mut disk, &line, sysroot)?;
+    let has_state = mount_state(&mut disk, &line)?;
     overlay::mount_oem(sysroot)?;
+    write_facts(&line, &disk.node, &partition, has_state, own.as_ref())?;
+    stages::announce(line.mode, &text)?;
+    let provisioning = provisioning::look(&disk, line.mode, &text);
+    provisioning.before_overlays()?;
+    match line.mode {
+        Mode::Recovery => recovery::mount_writable(sysroot, &line.root.root)?,
+        Mode::System => overlay::mount_writable(sysroot, &line.root.root, line.etc)?,
+    }
     identity::establish(sysroot)?;
     note_time("state mounted at");
-    write_facts(&line, &disk.node, &partition, has_state, own.as_ref())?;
-    stages::announce(line.mode, &String::from_utf8_lossy(&text))?;
+    provisioning.inside()?;
     deadline::start(&line, own.as_ref(), &disk);
     drop((devices, disk));
     handover::leave(&program)
@@ -118,12 +128,8 @@ fn prepare_root(
     Ok(Prepared { partition, program, late })
 }
 
-/// State and what lies over the root, as the mode wants it; whether state is the disk's and lasts.
-fn mount_everything_writable(
-    disk: &mut Disk,
-    line: &CommandLine,
-    sysroot: &Path,
-) -> Result<bool, Error> {
+/// The state, as the mode wants it; whether it is the disk's and lasts.
+fn mount_state(disk: &mut Disk, line: &CommandLine) -> Result<bool, Error> {
     let state = state::mount_point();
     let reset = || reset::carry_out(&state, &mut || Ok(()));
     if line.mode == Mode::Recovery {
@@ -133,13 +139,11 @@ fn mount_everything_writable(
         if has_state && let Err(error) = reset() {
             note(&error.sentence());
         }
-        recovery::mount_writable(sysroot, &line.root.root)?;
         return Ok(has_state);
     }
     state::mount_state(disk, line)?;
     reset()?;
     state::forget_failure();
-    overlay::mount_writable(sysroot, &line.root.root, line.etc)?;
     Ok(line.state == StateMode::Disk)
 }
 

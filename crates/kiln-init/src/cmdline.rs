@@ -117,7 +117,7 @@ fn parse_deadline(value: &str) -> Option<Option<Duration>> {
 
 /// Splits at white space; double quotes hold a word together and vanish, as in the kernel's
 /// `next_arg` (lib/cmdline.c).
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for letter in text.chars() {
         match letter {

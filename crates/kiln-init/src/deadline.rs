@@ -8,6 +8,7 @@
 //! `/`, and therefore reaches everything by relative paths, although its own root is the emptied
 //! initramfs.
 
+use crate::blame::Verdict;
 use crate::cmdline::CommandLine;
 use crate::console::{note, note_critical};
 use crate::disks::Disk;
@@ -15,7 +16,7 @@ use crate::failure::Access;
 use crate::own::OwnEntry;
 use crate::remember::{Origin, Place};
 use crate::root::SYSROOT;
-use crate::{bounded, failure, state};
+use crate::{bounded, failure, provisioning, state};
 use kiln_boot::entry::DEADLINE_NOTE;
 use kiln_disk::layout::ESP;
 use kiln_verity::RootArgument;
@@ -55,7 +56,8 @@ pub(crate) fn start(line: &CommandLine, own: Option<&OwnEntry>, disk: &Disk) {
     let Some(deadline) = line.deadline else { return };
     let Some(own) = own.filter(|own| own.counted) else { return };
     let task = Task {
-        seconds: deadline.as_secs(),
+        // What the configuration took before is not the release's.
+        seconds: deadline.saturating_add(provisioning::spent()).as_secs(),
         node: disk.partition_node(ESP.number).unwrap_or_default(),
         length: disk.system_partition().map_or(0, |place| place.length),
         generation: own.generation().unwrap_or(0),
@@ -135,7 +137,7 @@ fn record(task: &Task, text: &str) {
     let place = Place { offset: 0, length: task.length };
     let node = task.node.trim_start_matches('/');
     // A mounted ESP is refused by the kernel and not for us to change; state has to do then.
-    let _ = failure::on_disk(node, Access::Exclusive, place, &origin, false, text);
+    let _ = failure::on_disk(node, Access::Exclusive, place, &origin, Verdict::Keep, text);
 }
 
 #[cfg(test)]

@@ -164,6 +164,12 @@ fn look(loader: Option<Guid>, last_resort: bool) -> Result<Option<Disk>, Error> 
     Ok(chosen.map(|index| disks.swap_remove(index)))
 }
 
+/// Length of a disk as sysfs shows it; drives without a medium have none.
+fn has_length(name: &str) -> bool {
+    let text = fs::read_to_string(Path::new(CLASS).join(name).join("size")).unwrap_or_default();
+    text.trim_end() != "0"
+}
+
 /// Names of whole disks, sorted.
 fn disk_names() -> Vec<String> {
     let Ok(entries) = fs::read_dir(CLASS) else { return Vec::new() };
@@ -193,6 +199,11 @@ fn node_of(name: &str) -> String {
 }
 
 impl Disk {
+    /// Whether the machine has other disks, sticks or drives with a medium.
+    pub(crate) fn has_others(&self) -> bool {
+        disk_names().iter().any(|name| *name != self.name && has_length(name))
+    }
+
     /// Length in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {

@@ -41,7 +41,7 @@ pub(crate) fn mount_variables(devices: &mut Devices) {
     if target.is_dir() {
         devices.want(VARIABLES_ALIAS);
         let options =
-            Options { no_set_user: true, no_devices: true, no_execute: true, read_only: false };
+            Options { no_set_user: true, no_devices: true, no_execute: true, ..Options::default() };
         if let Err(error) = mount::mount("efivarfs", target, "efivarfs", options, "") {
             crate::console::note(&Error::from(error).sentence());
         }

@@ -89,6 +89,12 @@ pub enum Error {
         /// How it ended.
         outcome: String,
     },
+    /// What was to be done before the system starts could not be done.
+    #[error("configuration failed: {reason}")]
+    Configuration {
+        /// Why, as far as the first process knows; the console says the rest.
+        reason: String,
+    },
     /// The boot came to no end in its time.
     #[error("no progress for {minutes} minutes")]
     NoProgress {
@@ -106,6 +112,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::CommandLine(_) => "start the boot entry as kiln built it, with one kiln.root=",
+            Self::Configuration { .. } => {
+                "mend the document where it lies, or start recovery; it is read again at each boot"
+            }
             Self::NoBootDisk { .. } => {
                 "check that the disk is attached and that its driver is in the image's modules"
             }

@@ -3,12 +3,13 @@
 //! The origin of this boot is kept here from the moment at which it is known, because the failure may
 //! be a panic or the deadline's, in a thread that has nothing else at hand.
 
-use crate::blame::{Blame, blame};
+use crate::blame::{Verdict, blame};
 use crate::console::{note, shout};
 use crate::disks::Disk;
-use crate::remember::{Origin, Place, remember};
-use crate::{Error, bounded, state};
+use crate::remember::{Origin, Place, Remembered, remember};
+use crate::{Error, bounded, provisioning, state};
 use kiln_disk::FileDevice;
+use kiln_sys::machine::since_start;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -84,7 +85,16 @@ pub(crate) fn install_guards() {
         give_up(&Error::Internal(place.unwrap_or_default()));
     }));
     let started = std::thread::Builder::new().stack_size(64 << 10).spawn(|| {
-        std::thread::sleep(DEADLINE);
+        let mut allowance = Duration::ZERO;
+        loop {
+            // What a configuration takes is its own affair, and limited where it is carried out.
+            let left = DEADLINE.saturating_add(allowance).saturating_sub(since_start());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left);
+            allowance = provisioning::spent();
+        }
         give_up(&Error::NoProgress { minutes: DEADLINE.as_secs() / 60 });
     });
     if started.is_err() {
@@ -92,19 +102,18 @@ pub(crate) fn install_guards() {
     }
 }
 
-/// Keeps the reason in state and on the ESP, and marks the boot file where that helps. `shown` is
+/// Keeps the reason in state and on the ESP, and renames the boot file where that is right. `shown` is
 /// the sentence as it was shown.
 fn record(error: &Error, shown: &str) {
-    let mark = blame(error) == Blame::Entry;
+    let verdict = blame(error).verdict();
     let (shown, sentence) = (shown.to_owned(), error.sentence());
     let done = bounded::run(WRITING_TIME, move || {
         state::record_failure(&shown);
         if let Some(booted) = BOOTED.get() {
             let Booted { node, place, origin } = booted;
             // Partitions of the disk are in use, but not its ESP.
-            match on_disk(node, Access::Shared, *place, origin, mark, &sentence) {
-                Ok(Some(marked)) => note(&format!("{marked}: this boot file is marked as bad")),
-                Ok(None) => {}
+            match on_disk(node, Access::Shared, *place, origin, verdict, &sentence) {
+                Ok(done) => tell(&done, verdict),
                 Err(error) => note(&error.sentence()),
             }
         }
@@ -114,15 +123,27 @@ fn record(error: &Error, shown: &str) {
     }
 }
 
-/// [`remember`] on a device node; gives the new path of a boot file that was marked.
+/// What was done to the ESP, and what follows from it.
+fn tell(done: &Remembered, verdict: Verdict) {
+    match (&done.renamed, verdict) {
+        (Some(path), Verdict::Bad) => note(&format!("{path}: this boot file is marked as bad")),
+        (Some(path), _) => note(&format!("{path}: this boot is not counted")),
+        (None, _) => {}
+    }
+    if verdict == Verdict::GiveBack {
+        provisioning::offer_repair(done.has_recovery);
+    }
+}
+
+/// [`remember`] on a device node.
 pub(crate) fn on_disk(
     node: &str,
     access: Access,
     place: Place,
     origin: &Origin,
-    mark: bool,
+    verdict: Verdict,
     sentence: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Remembered, Error> {
     let failed = crate::error::file("open", Path::new(node));
     let flags = if access == Access::Exclusive { EXCLUSIVE } else { 0 };
     let mut options = File::options();
@@ -130,9 +151,8 @@ pub(crate) fn on_disk(
     let sector_size = kiln_sys::block::sector_size(&file, node)?;
     let failed = crate::error::file("open", Path::new(node));
     let mut device = FileDevice::new(file, sector_size).map_err(failed)?;
-    let done = remember(&mut device, place, origin, mark, &format!("{sentence}\n"));
-    let done = done.map_err(|source| Error::Disk { disk: node.to_owned(), source })?;
-    Ok(done.marked)
+    let done = remember(&mut device, place, origin, verdict, &format!("{sentence}\n"));
+    done.map_err(|source| Error::Disk { disk: node.to_owned(), source })
 }
 
 /// Writes back what can be written back, and restarts. Returns only if the kernel refuses.

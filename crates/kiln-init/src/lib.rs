@@ -7,7 +7,7 @@
 //! memory and three times the time, and leaves the order of steps to generators.
 //!
 //! Decisions are pure functions over values ([`cmdline`], [`choice`], [`kernel_table`], [`plan`],
-//! [`superblock`], [`own`], [`blame`], [`overlay::plan`], [`recovery::plan`],
+//! [`superblock`], [`own`], [`blame`], [`provisioning::Facts`], [`overlay::layout`], [`recovery::plan`],
 //! [`modules::pending`], [`settle`]); the rest carries them
 //! out.
 
@@ -28,10 +28,12 @@ mod failure;
 mod handover;
 pub mod identity;
 pub mod kernel_table;
+mod module_request;
 pub mod modules;
 pub mod overlay;
 pub mod own;
 pub mod plan;
+pub mod provisioning;
 mod readahead;
 pub mod recovery;
 pub mod remember;

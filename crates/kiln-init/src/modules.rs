@@ -112,6 +112,13 @@ impl Modules {
         self.load(&wanted, |_| true);
     }
 
+    /// Loads the module of a file, with what it needs.
+    pub fn load_file(&mut self, name: &str) {
+        if let Some(index) = self.manifest.modules.iter().position(|module| module.file == name) {
+            self.load_one(index);
+        }
+    }
+
     /// Loads what fits a device.
     pub fn load_for(&mut self, modalias: &str) {
         let wanted = self.manifest.matching(modalias);

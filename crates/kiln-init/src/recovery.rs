@@ -78,7 +78,9 @@ pub fn plan(
             (Some("etc/{etc}"), None) | (None, _) => None,
             (Some(path), _) => Some(path.to_owned()),
         };
-        let between = between.filter(|path| in_state(path));
+        // A machine with a layout of its own may have a copy of the whole folder instead.
+        let bound = between.as_ref().map(|path| path.replace("/upper", "/bind"));
+        let between = [between, bound].into_iter().flatten().find(|path| in_state(path));
         Overlay { target, between, name: target.replace('/', "-") }
     };
     FOLDERS.iter().filter(|(target, _)| in_root(target)).map(overlay).collect()

@@ -1,12 +1,12 @@
 //! Remembering a failed boot where the loader and the next boot find it: on the ESP.
 //!
-//! A note with the reason, then the mark (`+0-3`) on the boot file's name, each crash-safe by itself
-//! and in this order, so that no file is marked without a reason. Mounting the ESP was dropped: the
+//! A note with the reason, then the boot file's new name: the mark (`+0-3`), or the one that it had before
+//! this boot. Each is crash-safe by itself and in this order, so that no file is marked without a reason. Mounting the ESP was dropped: the
 //! kernel's vfat promises no order of writes, and a failing boot is when power goes off.
 
-use crate::blame::{bad_name, is_listed};
+use crate::blame::{Verdict, is_listed, new_name};
 use crate::boot_file;
-use kiln_boot::entry::{EntryName, FOLDER};
+use kiln_boot::entry::{EntryName, FOLDER, RECOVERY_PATH};
 use kiln_disk::fat::Fat;
 use kiln_disk::fat::update::{Change, Volume};
 use kiln_disk::{BlockDevice, Error, apply};
@@ -34,7 +34,9 @@ pub struct Remembered {
     /// Path of the note.
     pub note: Option<String>,
     /// New path of the boot file.
-    pub marked: Option<String>,
+    pub renamed: Option<String>,
+    /// Whether there is a boot file of recovery.
+    pub has_recovery: bool,
 }
 
 /// An ESP somewhere on a device: byte offset and length.
@@ -46,8 +48,7 @@ pub struct Place {
     pub length: u64,
 }
 
-/// Writes the note about `origin`, and marks its boot file if `mark` is wanted and another entry can
-/// be started. Nothing is changed if the boot file cannot be told for certain.
+/// Writes the note about `origin`, and gives its boot file the name that `verdict` asks for. Nothing is changed if the boot file cannot be told for certain.
 ///
 /// # Errors
 /// The device fails, or the ESP is damaged beyond what an interrupted change leaves; it is then old
@@ -56,7 +57,7 @@ pub fn remember(
     device: &mut dyn BlockDevice,
     place: Place,
     origin: &Origin,
-    mark: bool,
+    verdict: Verdict,
     text: &str,
 ) -> Result<Remembered, Error> {
     let mut esp = Esp { device, place };
@@ -64,17 +65,21 @@ pub fn remember(
     esp.write(&repair)?;
     let files = esp.files()?;
     let Some((own, generation)) = esp.own(&files, origin)? else {
-        return Ok(Remembered::default());
+        return Ok(Remembered { has_recovery: has_recovery(&files), ..Remembered::default() });
     };
     let note = format!("EFI/kiln/failure-{generation:08}.txt");
     // A full ESP has no room for the note; the mark needs none.
     let noted = esp.put_note(&files, &note, text);
-    let marked = if mark { bad_name(&files, &own) } else { None };
-    if let Some(to) = &marked {
+    let renamed = new_name(&files, &own, verdict);
+    if let Some(to) = &renamed {
         esp.change(&Change::Move { from: &own, to })?;
     }
     noted?;
-    Ok(Remembered { note: Some(note), marked })
+    Ok(Remembered { note: Some(note), renamed, has_recovery: has_recovery(&files) })
+}
+
+fn has_recovery(files: &[String]) -> bool {
+    files.iter().any(|path| path.eq_ignore_ascii_case(RECOVERY_PATH))
 }
 
 /// The ESP, with one change at a time.
@@ -189,36 +194,41 @@ mod tests {
     const OLD: &str = "EFI/Linux/kiln-00000001.efi";
     const NEW: &str = "EFI/Linux/kiln-00000002+2-1.efi";
     const BAD: &str = "EFI/Linux/kiln-00000002+0-3.efi";
+    const FRESH: &str = "EFI/Linux/kiln-00000002+3-0.efi";
     const NOTE: &str = "EFI/kiln/failure-00000002.txt";
 
     #[test]
     fn the_own_entry_is_noted_and_marked() {
-        type Case<'a> = (&'a [(&'a str, &'a str)], Option<u32>, bool, Option<&'a str>, bool);
-        let cases: [Case<'_>; 8] = [
-            (&[(OLD, "aa"), (NEW, "bb")], Some(2), true, Some(BAD), true),
-            (&[(OLD, "aa"), (NEW, "bb")], None, true, Some(BAD), true),
-            (&[(OLD, "aa"), (NEW, "bb")], Some(2), false, None, true),
-            (&[(NEW, "bb")], Some(2), true, None, true),
+        use Verdict::{Bad, GiveBack, Keep};
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<u32>, Verdict, Option<&'a str>, bool);
+        let cases: [Case<'_>; 11] = [
+            (&[(OLD, "aa"), (NEW, "bb")], Some(2), Bad, Some(BAD), true),
+            (&[(OLD, "aa"), (NEW, "bb")], None, Bad, Some(BAD), true),
+            (&[(OLD, "aa"), (NEW, "bb")], Some(2), Keep, None, true),
+            (&[(NEW, "bb")], Some(2), Bad, None, true),
             // The number alone does not make it ours, and neither does the root.
-            (&[(OLD, "aa"), (NEW, "cc")], Some(2), true, None, false),
-            (&[(OLD, "bb"), (NEW, "bb")], Some(3), true, None, false),
-            (&[(OLD, "bb"), (NEW, "bb")], None, true, None, false),
-            (&[(OLD, "bb"), (NEW, "bb")], Some(2), true, Some(BAD), true),
+            (&[(OLD, "aa"), (NEW, "cc")], Some(2), Bad, None, false),
+            (&[(OLD, "bb"), (NEW, "bb")], Some(3), Bad, None, false),
+            (&[(OLD, "bb"), (NEW, "bb")], None, Bad, None, false),
+            (&[(OLD, "bb"), (NEW, "bb")], Some(2), Bad, Some(BAD), true),
+            (&[(OLD, "aa"), (NEW, "bb")], Some(2), GiveBack, Some(FRESH), true),
+            (&[(NEW, "bb")], None, GiveBack, Some(FRESH), true),
+            (&[(OLD, "bb")], Some(1), GiveBack, None, true),
         ];
-        for (files, generation, mark, marked, noted) in cases {
+        for (files, generation, verdict, renamed, noted) in cases {
             let mut device = device(files);
             let origin = Origin { generation, root: root("bb") };
-            let done = remember(&mut device, PLACE, &origin, mark, "it broke\n").unwrap();
-            assert_eq!(done.marked.as_deref(), marked, "{files:?} {generation:?}");
-            assert_eq!(done.note.as_deref(), noted.then_some(NOTE), "{files:?} {generation:?}");
+            let done = remember(&mut device, PLACE, &origin, verdict, "it broke\n").unwrap();
+            assert_eq!(done.renamed.as_deref(), renamed, "{files:?} {generation:?}");
+            let note =
+                noted.then(|| format!("EFI/kiln/failure-{:08}.txt", generation.unwrap_or(2)));
+            assert_eq!(done.note, note, "{files:?} {generation:?}");
             let mut expected: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
-            if marked.is_some() {
+            if let Some(renamed) = renamed {
                 expected.retain(|path| *path != NEW);
-                expected.push(BAD);
+                expected.push(renamed);
             }
-            if noted {
-                expected.push(NOTE);
-            }
+            expected.extend(note.as_deref());
             let mut found = paths(&device);
             expected.sort_unstable();
             found.sort_unstable();
@@ -230,9 +240,9 @@ mod tests {
     fn a_second_failure_replaces_the_note() {
         let mut device = device(&[(OLD, "aa"), (NEW, "bb")]);
         let origin = Origin { generation: Some(2), root: root("bb") };
-        remember(&mut device, PLACE, &origin, true, "first\n").unwrap();
-        let again = remember(&mut device, PLACE, &origin, true, "second\n").unwrap();
-        assert_eq!(again.marked, None, "it was bad already");
+        remember(&mut device, PLACE, &origin, Verdict::Bad, "first\n").unwrap();
+        let again = remember(&mut device, PLACE, &origin, Verdict::Bad, "second\n").unwrap();
+        assert_eq!(again.renamed, None, "it was bad already");
         let fat = Fat::open(&device, PLACE.offset, PLACE.length).unwrap();
         assert_eq!(fat.read(NOTE, 100).unwrap(), b"second\n");
     }
@@ -241,7 +251,7 @@ mod tests {
     fn what_is_no_file_system_is_left_alone() {
         let mut device = MemoryDevice::empty(PLACE.offset + PLACE.length, 512).unwrap();
         let origin = Origin { generation: Some(2), root: root("bb") };
-        assert!(remember(&mut device, PLACE, &origin, true, "x").is_err());
+        assert!(remember(&mut device, PLACE, &origin, Verdict::Bad, "x").is_err());
         assert_eq!(device.pieces().count(), 0);
     }
 }

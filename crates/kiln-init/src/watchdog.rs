@@ -19,8 +19,9 @@ const NODE: &str = "/dev/watchdog0";
 const TIMEOUT: u32 = 60;
 /// How often it is served.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How often at most: longer than the boot's own deadline of 10 minutes with all that follows it.
-const ROUNDS: u32 = 75;
+/// How often at most: longer than the boot's own deadline of 10 minutes and the half hour that each half
+/// of a configuration may take, with all that follows them.
+const ROUNDS: u32 = 435;
 
 /// Loads drivers of watchdogs that are there, and arms the first watchdog if there is one.
 pub(crate) fn arm(devices: &mut Devices) {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::index::ModuleIndex;
-use super::sets::{ALWAYS, LATE, LATE_WITHOUT_MODPROBE, ModuleSet, ON_DEMAND};
+use super::sets::{ALWAYS, LATE, LATE_ON_DEMAND, LATE_WITHOUT_MODPROBE, ModuleSet, ON_DEMAND};
 use crate::Error;
 use crate::manifest::Load;
 
@@ -62,19 +62,30 @@ pub fn plan(
     Ok(walk.planned)
 }
 
-/// Names of the modules that are loaded from the verified root, in load order: [`LATE`] with all
-/// that it needs, less what every machine has loaded by then. A module that `early` carries only for
-/// some devices is listed again; loading it twice is harmless.
+/// Names of the modules that are loaded from the verified root, in load order, and when: [`LATE`] with
+/// all that it needs, less what every machine has loaded by then, and [`LATE_ON_DEMAND`]. A module that
+/// `early` carries only for some devices is listed again; loading it twice is harmless.
 #[must_use]
-pub fn plan_late(index: &ModuleIndex, early: &[Planned], has_modprobe: bool) -> Vec<String> {
+pub fn plan_late(
+    index: &ModuleIndex,
+    early: &[Planned],
+    has_modprobe: bool,
+) -> Vec<(String, Load)> {
     let mut walk = Walk { index, planned: Vec::new(), places: BTreeMap::new() };
     let rest: &[&str] = if has_modprobe { &[] } else { LATE_WITHOUT_MODPROBE };
     for name in LATE.iter().chain(rest).filter_map(|name| index.known_name(name)) {
         walk.add(name, Load::Always);
     }
+    let at_once = walk.planned.len();
+    for name in LATE_ON_DEMAND.iter().filter_map(|name| index.known_name(name)) {
+        walk.add(name, Load::Match);
+    }
     let loaded = always_loaded(early);
-    let names = walk.planned.into_iter().map(|module| module.name);
-    names.filter(|name| !loaded.contains(&name.as_str())).collect()
+    // The list in the root names no dependencies: what one of the first kind needs is of its kind.
+    let load = |place| if place < at_once { Load::Always } else { Load::Match };
+    let modules = walk.planned.into_iter().enumerate();
+    let modules = modules.map(|(place, module)| (module.name, load(place)));
+    modules.filter(|(name, _)| !loaded.contains(&name.as_str())).collect()
 }
 
 /// Names of the modules that are loaded whatever the machine has.
@@ -197,16 +208,23 @@ mod tests {
              kernel/fs/jbd2.ko:\nkernel/lib/libcrc32c.ko:\nkernel/fs/overlay.ko:\n\
              kernel/fs/erofs.ko: kernel/lib/libcrc32c.ko\nkernel/fs/vfat.ko: kernel/fs/fat.ko\n\
              kernel/fs/fat.ko:\nkernel/b/virtio_blk.ko: kernel/b/virtio.ko\nkernel/b/virtio.ko:\n\
-             kernel/b/loop.ko:\n",
+             kernel/b/loop.ko:\nkernel/b/qemu_fw_cfg.ko:\n",
         );
         let early = plan(&index, &Selection::default(), "6.12").unwrap();
         assert_eq!(names(&early), ["libcrc32c", "erofs", "loop", "virtio", "virtio_blk"]);
         let always: Vec<bool> = early.iter().map(|module| module.load == Load::Always).collect();
         assert_eq!(always, [false, true, false, false, false]);
         // `virtio` is not loaded on every machine, so a module that needs it brings it along.
-        assert_eq!(plan_late(&index, &early, true), ["jbd2", "virtio", "ext4", "overlay"]);
-        let all = plan_late(&index, &early, false);
-        assert_eq!(all[4..], ["fat", "vfat"]);
+        let late = |has_modprobe| {
+            let planned = plan_late(&index, &early, has_modprobe);
+            let words = planned.into_iter().map(|(name, load)| match load {
+                Load::Always => name,
+                Load::Match => format!("{name}?"),
+            });
+            words.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(late(true), "jbd2 virtio ext4 overlay qemu_fw_cfg?");
+        assert_eq!(late(false), "jbd2 virtio ext4 overlay fat vfat qemu_fw_cfg?");
         assert!(plan_late(&ModuleIndex::default(), &early, false).is_empty());
     }
 

@@ -93,6 +93,10 @@ pub const LATE: &[&str] = &["ext4", "overlay", "autofs4"];
 pub const LATE_WITHOUT_MODPROBE: &[&str] =
     &["vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
 
+/// Late too, but loaded only while a first configuration is looked for, because only that asks for it: what
+/// a hypervisor hands over (kernel, drivers/firmware/qemu_fw_cfg.c).
+pub const LATE_ON_DEMAND: &[&str] = &["qemu_fw_cfg"];
+
 /// In the order in which they are worth trying: a paravirtual disk is there as soon as its driver
 /// is, an AHCI controller first resets all its ports. Most virtual machines have both.
 const VIRTIO: &[&str] = &[
@@ -240,8 +244,16 @@ mod tests {
 
     #[test]
     fn names_are_normalised_and_sets_have_names() {
-        let lists =
-            [ALWAYS, ON_DEMAND, LATE, LATE_WITHOUT_MODPROBE, VIRTIO, GENERIC, FULL_EXCEPTIONS];
+        let lists = [
+            ALWAYS,
+            ON_DEMAND,
+            LATE,
+            LATE_ON_DEMAND,
+            LATE_WITHOUT_MODPROBE,
+            VIRTIO,
+            GENERIC,
+            FULL_EXCEPTIONS,
+        ];
         for name in lists.into_iter().flatten() {
             assert!(!name.contains('-'), "{name}");
         }
