@@ -101,6 +101,9 @@ pub enum Error {
     /// `/etc` of a release, or the machine's identity.
     #[error(transparent)]
     Etc(#[from] kiln_etc::Error),
+    /// A system call.
+    #[error(transparent)]
+    System(#[from] kiln_sys::Error),
     /// A program of the system, such as `systemctl`.
     #[error("{program} failed: {reason}")]
     Program {
@@ -163,6 +166,7 @@ impl Error {
                 "try again, and if it happens twice the disk is failing".to_owned()
             }
             Self::Etc(error) => return error.hint(),
+            Self::System(error) => return error.hint(),
             Self::Build(error) => return error.hint(),
             Self::Registry(error) => return error.hint(),
             Self::Release(error) => return error.hint(),

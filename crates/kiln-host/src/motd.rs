@@ -4,10 +4,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use crate::Error;
 use crate::ledger::{Ledger, Revision, State};
 use crate::machine::{Machine, Paths};
+use crate::provisioning;
 
 /// Most characters of a reason that are shown; `kiln status` shows all.
 const MAXIMUM_REASON: usize = 240;
@@ -72,12 +74,42 @@ pub fn text(machine: &Machine, is_blessed: bool) -> String {
 /// # Errors
 /// [`Error::File`].
 pub fn write(paths: &Paths, machine: &Machine) -> Result<(), Error> {
-    let path = &paths.motd;
+    let mut text = text(machine, paths.blessed.exists());
+    match provisioning::last_failure(paths) {
+        Some(reason) => {
+            let said = configuration(&reason);
+            text.push_str(&said);
+            put(&paths.issue, &for_getty(&said))?;
+        }
+        None => match fs::remove_file(&paths.issue) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", &paths.issue, error));
+            }
+            _ => {}
+        },
+    }
+    put(&paths.motd, &text)
+}
+
+fn put(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |source| Error::file("write", path, source);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    fs::write(path, text(machine, paths.blessed.exists())).map_err(failed)
+    fs::write(path, text).map_err(failed)
+}
+
+/// What is to be said about a configuration that failed.
+fn configuration(reason: &str) -> String {
+    let mut text = String::new();
+    line(&mut text, &format!("The configuration of this machine failed: {}", one_line(reason)));
+    line(&mut text, &format!("{}.", provisioning::HINT));
+    text
+}
+
+/// A text for getty, to which a backslash is the beginning of something else (agetty(8)).
+fn for_getty(text: &str) -> String {
+    text.replace('\\', "/")
 }
 
 fn line(text: &mut String, line: &str) {
@@ -100,8 +132,11 @@ pub(crate) fn one_line(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{last_failure, one_line, text};
+    use std::fs;
+
+    use super::{last_failure, one_line, text, write};
     use crate::ledger::{Slot, State};
+    use crate::machine::Paths;
     use crate::plan::test_support::{entry, machine, revision};
 
     #[test]
@@ -147,6 +182,29 @@ mod tests {
         assert!(last_failure(&machine.ledger).is_some(), "nothing newer has proved itself");
         machine.ledger.revisions[3] = revision(4, 4, Slot::A, State::Blessed);
         assert_eq!(last_failure(&machine.ledger), None);
+    }
+
+    #[test]
+    fn a_configuration_that_failed_is_told_before_and_after_the_login() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::below(folder.path());
+        let machine = machine();
+        write(&paths, &machine).unwrap();
+        assert!(!paths.issue.exists());
+        let folder = paths.provisioning_failure.parent().unwrap();
+        fs::create_dir_all(folder).unwrap();
+        fs::write(&paths.provisioning_failure, "c.ign:3:1: no disk `\\a`\n").unwrap();
+        write(&paths, &machine).unwrap();
+        let said = fs::read_to_string(&paths.motd).unwrap();
+        let expected = "The configuration of this machine failed: c.ign:3:1: no disk `\\a`\n\
+                        `kiln explain` shows what was asked for; repair the documents in /oem and \
+                        restart.\n";
+        assert!(said.ends_with(expected), "{said}");
+        let issue = fs::read_to_string(&paths.issue).unwrap();
+        assert_eq!(issue, expected.replace('\\', "/"), "getty would take `\\a` for something else");
+        fs::remove_file(&paths.provisioning_failure).unwrap();
+        write(&paths, &machine).unwrap();
+        assert!(!paths.issue.exists() && !fs::read_to_string(&paths.motd).unwrap().contains("oem"));
     }
 
     #[test]

@@ -5,24 +5,17 @@
 //! `default` in the loader's configuration was dropped: it stays, and a machine that cannot get through
 //! recovery would start it for ever.
 //!
-//! A variable is four bytes of attributes (kernel, Documentation/filesystems/efivarfs.rst), then UTF-16LE
-//! text with a zero at its end. The kernel protects variables that it does not know with the
-//! immutable flag.
+//! The kernel protects variables that it does not know with the immutable flag.
 
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use kiln_boot::entry::RECOVERY_FILE;
+use kiln_boot::one_shot::{LOADER, NAME, recovery};
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
 use crate::Error;
 use crate::machine::{Machine, Paths};
-
-/// The vendor of the loader's variables (boot loader interface).
-const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-/// Non-volatile, for the boot and for the running system (UEFI 2.10, section 8.2.1).
-const ATTRIBUTES: [u8; 4] = [7, 0, 0, 0];
 
 /// Lets the next boot, and no other, start recovery.
 ///
@@ -39,7 +32,7 @@ pub fn start_recovery(paths: &Paths, machine: &Machine) -> Result<(), Error> {
             "`kiln upgrade --recovery` fills it with the running release",
         );
     }
-    if !variable(paths, "LoaderInfo").exists() {
+    if !paths.variables.join(LOADER).exists() {
         return refuse(
             "no boot loader says that it hears of it",
             "restart and choose recovery in the boot menu (hold the space bar)",
@@ -47,11 +40,9 @@ pub fn start_recovery(paths: &Paths, machine: &Machine) -> Result<(), Error> {
     }
     cancel(paths)?;
     let path = one_shot(paths);
-    let text = RECOVERY_FILE.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
-    let bytes: Vec<u8> = ATTRIBUTES.into_iter().chain(text).collect();
     // One write is one variable.
     File::create(&path)
-        .and_then(|mut file| file.write_all(&bytes))
+        .and_then(|mut file| file.write_all(&recovery()))
         .map_err(|source| Error::file("write", &path, source))
 }
 
@@ -71,9 +62,9 @@ pub fn cancel(paths: &Paths) -> Result<bool, Error> {
 /// Whether the next boot starts recovery because somebody chose it.
 #[must_use]
 pub fn is_recovery_next(paths: &Paths) -> bool {
-    let wanted: Vec<u8> = RECOVERY_FILE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    // Firmware may keep other attributes than were asked for.
     let found = fs::read(one_shot(paths)).ok();
-    found.as_deref().and_then(|bytes| bytes.get(4..)).is_some_and(|text| text.starts_with(&wanted))
+    found.as_deref().and_then(|bytes| bytes.get(4..)) == recovery().get(4..)
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {
@@ -88,11 +79,7 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 fn one_shot(paths: &Paths) -> PathBuf {
-    variable(paths, "LoaderEntryOneShot")
-}
-
-fn variable(paths: &Paths, name: &str) -> PathBuf {
-    paths.variables.join(format!("{name}-{VENDOR}"))
+    paths.variables.join(NAME)
 }
 
 #[cfg(test)]
@@ -117,16 +104,13 @@ mod tests {
         };
         machine.recovery = Some(recovery.clone());
         assert!(start_recovery(&paths, &machine).is_err(), "there is no loader");
-        fs::write(variable(&paths, "LoaderInfo"), b"x").unwrap();
+        fs::write(paths.variables.join(LOADER), b"x").unwrap();
 
         for _ in 0..2 {
             start_recovery(&paths, &machine).unwrap();
             assert!(is_recovery_next(&paths));
         }
-        let bytes = fs::read(one_shot(&paths)).unwrap();
-        let mut expected = vec![7, 0, 0, 0];
-        expected.extend("kiln-recovery.efi\0".encode_utf16().flat_map(u16::to_le_bytes));
-        assert_eq!(bytes, expected);
+        assert_eq!(fs::read(one_shot(&paths)).unwrap(), super::recovery());
         assert!(cancel(&paths).unwrap() && !cancel(&paths).unwrap());
         assert!(!is_recovery_next(&paths));
 

@@ -20,6 +20,14 @@ pub fn restart() -> Result<(), Error> {
     systemctl(&["reboot"]).map(drop)
 }
 
+/// Asks for an orderly end and returns at once.
+///
+/// # Errors
+/// [`Error::Program`].
+pub fn power_off() -> Result<(), Error> {
+    systemctl(&["poweroff"]).map(drop)
+}
+
 /// Restarts for certain: asks, and if the machine is still there, forces. Returns only if nothing
 /// helped.
 ///

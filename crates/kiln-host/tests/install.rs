@@ -13,6 +13,7 @@ use kiln_disk::fat::{Fat, FatFile, format_filesystem};
 use kiln_disk::layout::{self, ESP, ExtraPartition, FileSystem, Layout, ROOT_A, STATE, Stage};
 use kiln_disk::replay::RecordingDevice;
 use kiln_disk::{BlockDevice, FileDevice, Gpt, Guid, PartitionEntry, gpt};
+use kiln_host::hooks::{Hooks, Moment, NoHooks, RootPlace, StatePlace};
 use kiln_host::install::{
     Keep, Media, Origin, Plan, PlanOptions, TargetDevice, execute, plan, write,
 };
@@ -230,7 +231,7 @@ fn others_read_what_was_installed_on_disks_of_both_kinds() {
             .map(|erased| format!("{} {}", erased.name, erased.contents))
             .collect();
         assert_eq!(erased, ["EFI System FAT `OLD`", "home data", "kiln-state ext"]);
-        write(&mut target, &plan, &fixture.media(), MACHINE_ID, &mut Silent).unwrap();
+        write(&mut target, &plan, &fixture.media(), MACHINE_ID, &mut NoHooks, &mut Silent).unwrap();
         fixture.check_whole(target.device(), &plan).unwrap();
         assert_eq!(layout::stage(&plan.table).unwrap(), Stage::Unformatted);
         assert_eq!(read(&path, 0, 440), [0; 440], "boot code of the old system is left");
@@ -279,13 +280,57 @@ fn what_stays_has_not_changed_and_the_rest_is_new() {
         let keep = ["kiln-state".parse().unwrap()];
         let layout = small_layout(sector_size);
         let plan = make_plan(target.device(), fixture.release.root.length, &layout, &keep);
-        write(&mut target, &plan, &fixture.media(), MACHINE_ID, &mut Silent).unwrap();
+        write(&mut target, &plan, &fixture.media(), MACHINE_ID, &mut NoHooks, &mut Silent).unwrap();
         fixture.check_whole(target.device(), &plan).unwrap();
         let table = gpt::read(target.device()).unwrap().table;
         assert_eq!(table.partitions[&5], old);
         assert_eq!(layout::stage(&table).unwrap(), Stage::Complete);
         assert!(read(&path, offset, length) == before, "the state has changed");
         assert_ne!(table.disk_guid, Guid([9; 16]));
+    }
+}
+
+/// Looks at the disk when hooks run, and makes a file system as their runner does.
+struct Formatter {
+    seen: Vec<String>,
+    formats: bool,
+}
+
+impl Hooks for Formatter {
+    fn run(&mut self, moment: &Moment<'_>) {
+        let Moment::Written(written) = moment else { panic!("{moment:?}") };
+        let RootPlace::Extent(root) = written.root else { panic!("{written:?}") };
+        let StatePlace::Extent { extent, is_new } = written.state else { panic!("{written:?}") };
+        let device = FileDevice::new(root.disk.try_clone().unwrap(), root.sector_size).unwrap();
+        let numbers: Vec<u32> = gpt::read(&device).unwrap().table.partitions.into_keys().collect();
+        let mut first = [0; 16];
+        root.disk.read_exact_at(&mut first, root.offset).unwrap();
+        self.seen.push(format!("table {numbers:?}, root {}, new {is_new}", first[0]));
+        if self.formats {
+            extent.disk.write_all_at(&[0x53, 0xef], extent.offset + 1080).unwrap();
+        }
+    }
+}
+
+#[test]
+fn hooks_run_before_the_disk_can_start_and_a_state_that_they_made_stays() {
+    let fixture = Fixture::new();
+    let keep: [Keep; 1] = ["kiln-state".parse().unwrap()];
+    for (keep, formats, seen, stage) in [
+        (&[][..], false, "table [], root 1, new true", Stage::Unformatted),
+        (&[][..], true, "table [], root 1, new true", Stage::Complete),
+        (&keep[..], false, "table [5], root 1, new false", Stage::Complete),
+    ] {
+        let path = fixture.old_disk(512, 1200 * MIB);
+        let mut target = TargetDevice::file(&path, 512).unwrap();
+        let layout = small_layout(512);
+        let plan = make_plan(target.device(), fixture.release.root.length, &layout, keep);
+        let mut hooks = Formatter { seen: Vec::new(), formats };
+        write(&mut target, &plan, &fixture.media(), MACHINE_ID, &mut hooks, &mut Silent).unwrap();
+        assert_eq!(hooks.seen, [seen]);
+        let table = gpt::read(target.device()).unwrap().table;
+        assert_eq!(layout::stage(&table).unwrap(), stage);
+        assert!(table.partitions.contains_key(&ROOT_A.number));
     }
 }
 
@@ -298,7 +343,8 @@ fn nothing_is_written_that_cannot_be_whole() {
     let before = read(&path, 0, 200 << 20);
     let boot_file = vec![1; 65 << 20];
     let media = Media { boot_file: &boot_file, ..fixture.media() };
-    let error = write(&mut target, &plan, &media, MACHINE_ID, &mut Silent).unwrap_err();
+    let error =
+        write(&mut target, &plan, &media, MACHINE_ID, &mut NoHooks, &mut Silent).unwrap_err();
     assert!(error.hint().is_some());
     assert!(read(&path, 0, 200 << 20) == before, "{error}");
     assert!(TargetDevice::file(fixture.folder.path(), 512).is_err());
@@ -317,7 +363,16 @@ fn replay(sector_size: u32, keep: &[Keep]) -> String {
     let mut device = RecordingDevice::new(before.clone());
     let media = fixture.media();
     let forget = |_: &RecordingDevice<Overlay>| Ok(());
-    execute::write_to(&mut device, &plan, &media, MACHINE_ID, &forget, &mut Silent).unwrap();
+    execute::write_to(
+        &mut device,
+        &plan,
+        &media,
+        MACHINE_ID,
+        &forget,
+        &mut |_| Ok(()),
+        &mut Silent,
+    )
+    .unwrap();
     let (_, operations) = device.finish();
     let operations: Vec<Operation> = operations.into_iter().map(Operation::from).collect();
 

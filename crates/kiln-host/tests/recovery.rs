@@ -26,6 +26,7 @@ use kiln_host::execute::{
     Content, ResetOptions, Settled, deploy, holds, refresh, reset, settle, status, take_back,
     write_recovery,
 };
+use kiln_host::hooks::{Hooks, Moment, NoHooks, RootPlace, StatePlace};
 use kiln_host::ledger::{Slot, State};
 use kiln_host::machine::{Paths, RECOVERY_FACTS};
 use kiln_host::plan::{ResetPlan, ResetRequest, Unfilled};
@@ -363,7 +364,7 @@ fn quiet() {}
 fn a_system_that_proved_itself_fills_recovery_once() {
     let bench = Bench::new(Mode::System);
     fs::create_dir_all(bench.path("state").join(ASIDE).join("0/deep")).unwrap();
-    assert_eq!(settle(&bench.paths, quiet).unwrap(), Settled::Filled(1));
+    assert_eq!(settle(&bench.paths, &mut NoHooks, quiet).unwrap(), Settled::Filled(1));
     assert!(!bench.path("state").join(ASIDE).exists(), "what a reset set aside is gone");
     let expected =
         ["EFI/Linux/kiln-00000001.efi", RECOVERY_PATH, RECOVERY_FACTS, "EFI/kiln/release.json"];
@@ -375,7 +376,10 @@ fn a_system_that_proved_itself_fills_recovery_once() {
     assert_eq!(machine.entries.len(), 1, "it is no entry");
 
     let before = fs::read(bench.paths.node("/dev/vda2")).unwrap();
-    assert_eq!(settle(&bench.paths, quiet).unwrap(), Settled::Nothing(Unfilled::Filled));
+    assert_eq!(
+        settle(&bench.paths, &mut NoHooks, quiet).unwrap(),
+        Settled::Nothing(Unfilled::Filled)
+    );
     assert_eq!(refresh(&bench.paths, quiet).unwrap(), None);
     assert_eq!(fs::read(bench.paths.node("/dev/vda2")).unwrap(), before);
 
@@ -383,14 +387,14 @@ fn a_system_that_proved_itself_fills_recovery_once() {
     let slot = File::options().write(true).open(bench.paths.node("/dev/vda6")).unwrap();
     slot.write_all_at(&[9; 4096], bench.root.hash_offset()).unwrap();
     assert!(!status(&bench.paths).unwrap().recovery.unwrap().is_usable);
-    assert_eq!(settle(&bench.paths, quiet).unwrap(), Settled::Filled(1));
+    assert_eq!(settle(&bench.paths, &mut NoHooks, quiet).unwrap(), Settled::Filled(1));
     assert!(status(&bench.paths).unwrap().recovery.unwrap().is_usable);
 }
 
 #[test]
 fn an_image_that_starts_in_recovery_puts_the_system_onto_its_disk() {
     let bench = Bench::new(Mode::Recovery);
-    assert_eq!(settle(&bench.paths, quiet).unwrap(), Settled::Deployed(2));
+    assert_eq!(settle(&bench.paths, &mut NoHooks, quiet).unwrap(), Settled::Deployed(2));
     let expected =
         ["EFI/Linux/kiln-00000002+3-0.efi", RECOVERY_PATH, RECOVERY_FACTS, "EFI/kiln/release.json"];
     assert_eq!(bench.files(), expected);
@@ -404,14 +408,17 @@ fn an_image_that_starts_in_recovery_puts_the_system_onto_its_disk() {
     assert!(written == boot_file(&bench.root, Mode::System));
     drop(esp);
     // Nothing happens by itself any more.
-    assert_eq!(settle(&bench.paths, quiet).unwrap(), Settled::Nothing(Unfilled::Running));
+    assert_eq!(
+        settle(&bench.paths, &mut NoHooks, quiet).unwrap(),
+        Settled::Nothing(Unfilled::Running)
+    );
 
     // A person may ask for it again: the slot is whole and kept, its boot file is new.
-    let (plan, _, generation) = deploy(&bench.paths, true, quiet).unwrap();
+    let (plan, _, generation) = deploy(&bench.paths, true, &mut NoHooks, quiet).unwrap();
     assert_eq!((plan.target, generation), (Slot::B, None), "slot A starts");
     let slot = File::options().write(true).open(bench.paths.node("/dev/vda3")).unwrap();
     slot.write_all_at(&[9; 4096], bench.root.hash_offset()).unwrap();
-    let (plan, _, generation) = deploy(&bench.paths, false, quiet).unwrap();
+    let (plan, _, generation) = deploy(&bench.paths, false, &mut NoHooks, quiet).unwrap();
     assert_eq!((plan.target, generation), (Slot::A, Some(3)));
     assert_eq!(bench.files()[0], "EFI/Linux/kiln-00000003+3-0.efi");
     assert!(status(&bench.paths).unwrap().entries[0].is_usable());
@@ -424,10 +431,10 @@ fn a_reset_is_asked_for_and_taken_back() {
     let keep = ["/etc".to_owned()];
     let forget = ResetRequest { keep: &keep, wipe_state: false };
     let dry = ResetOptions { request: forget, dry_run: true };
-    let forgotten = reset(&bench.paths, dry, quiet).unwrap();
+    let forgotten = reset(&bench.paths, dry, &mut NoHooks, quiet).unwrap();
     assert_eq!(forgotten.goes, ["var"]);
     assert!(!bench.path("state").join(PATH).exists(), "a dry run");
-    reset(&bench.paths, ResetOptions { dry_run: false, ..dry }, quiet).unwrap();
+    reset(&bench.paths, ResetOptions { dry_run: false, ..dry }, &mut NoHooks, quiet).unwrap();
     let text = fs::read_to_string(bench.path("state").join(PATH)).unwrap();
     assert_eq!(Reset::parse(&text), Some(Reset::keeping(&keep).unwrap()));
     assert!(take_back(&bench.paths, quiet).unwrap() && !take_back(&bench.paths, quiet).unwrap());
@@ -439,9 +446,81 @@ fn a_reset_is_asked_for_and_taken_back() {
     };
     let wipe = ResetRequest { keep: &[], wipe_state: true };
     let forgotten =
-        reset(&bench.paths, ResetOptions { request: wipe, dry_run: false }, quiet).unwrap();
+        reset(&bench.paths, ResetOptions { request: wipe, dry_run: false }, &mut NoHooks, quiet)
+            .unwrap();
     assert_eq!(forgotten.plan, ResetPlan::Format);
     assert_eq!(name(), layout::STATE_NEW_NAME);
     assert!(take_back(&bench.paths, quiet).unwrap());
     assert_eq!(name(), STATE.name);
+}
+
+/// Writes down what each moment finds on the machine.
+struct Recorder<'a> {
+    bench: &'a Bench,
+    seen: Vec<String>,
+}
+
+impl Hooks for Recorder<'_> {
+    fn run(&mut self, moment: &Moment<'_>) {
+        let listed = self.bench.files().iter().filter(|path| path.ends_with("-0.efi")).count();
+        let wished = self.bench.path("state").join(PATH).exists();
+        let what = match moment {
+            Moment::Before => "before".to_owned(),
+            Moment::Committed => "committed".to_owned(),
+            Moment::Written(written) => {
+                let root = match written.root {
+                    RootPlace::Running => "running",
+                    RootPlace::Partition(node) => {
+                        let mut top = [0; 4096];
+                        let slot = File::open(node).unwrap();
+                        slot.read_exact_at(&mut top, self.bench.root.hash_offset()).unwrap();
+                        assert!(top.iter().any(|byte| *byte != 0), "the root is there");
+                        node.rsplit('/').next().unwrap()
+                    }
+                    RootPlace::Extent(_) => "extent",
+                };
+                let state = match written.state {
+                    StatePlace::Own => "own".to_owned(),
+                    StatePlace::Forgotten { kept } => format!("forgotten but {}", kept.join(" ")),
+                    StatePlace::Formatted => "formatted".to_owned(),
+                    StatePlace::Extent { .. } => "extent".to_owned(),
+                };
+                assert_eq!(written.root_hash, self.bench.root.root.to_string());
+                format!("{root} {state}")
+            }
+        };
+        self.seen.push(format!("{what}: {listed} listed, wished {wished}"));
+    }
+}
+
+#[test]
+fn hooks_run_around_the_commit_point() {
+    let bench = Bench::new(Mode::Recovery);
+    let mut hooks = Recorder { bench: &bench, seen: Vec::new() };
+    deploy(&bench.paths, true, &mut hooks, quiet).unwrap();
+    assert!(hooks.seen.is_empty(), "a dry run");
+    deploy(&bench.paths, false, &mut hooks, quiet).unwrap();
+    let expected = [
+        "before: 0 listed, wished false",
+        "vda3 own: 0 listed, wished false",
+        "committed: 1 listed, wished false",
+    ];
+    assert_eq!(hooks.seen, expected);
+
+    let bench = Bench::new(Mode::System);
+    let mut hooks = Recorder { bench: &bench, seen: Vec::new() };
+    let keep = ["/etc".to_owned()];
+    let request = ResetRequest { keep: &keep, wipe_state: false };
+    reset(&bench.paths, ResetOptions { request, dry_run: true }, &mut hooks, quiet).unwrap();
+    assert!(hooks.seen.is_empty(), "a dry run");
+    reset(&bench.paths, ResetOptions { request, dry_run: false }, &mut hooks, quiet).unwrap();
+    let expected = [
+        "before: 0 listed, wished false",
+        "running forgotten but /etc: 0 listed, wished false",
+        "committed: 0 listed, wished true",
+    ];
+    assert_eq!(hooks.seen, expected);
+    fs::create_dir_all(bench.path("state/kiln/hooks/var/x")).unwrap();
+    assert!(take_back(&bench.paths, quiet).unwrap());
+    assert!(!bench.path("state/kiln/hooks/var").exists(), "hooks' files go with the wish");
 }

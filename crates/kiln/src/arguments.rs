@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bless, boot_failed, bootstrap, build, completion, debug, diff, explain, health, history,
-    inspect, install, kargs, keep_identity, lint, manual, push, recovery, reset, rollback, run,
-    settle, sign, stage, status, upgrade, validate,
+    inspect, install, kargs, keep_identity, lint, manual, provision, push, recovery, reset,
+    rollback, run, settle, sign, stage, status, upgrade, validate,
 };
 
 const EXAMPLES: &str = "\
@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     Settle(settle::SettleArguments),
     #[command(hide = true)]
     KeepIdentity(keep_identity::KeepIdentityArguments),
+    #[command(hide = true)]
+    Provision(provision::ProvisionArguments),
     #[command(hide = true)]
     Bless(bless::BlessArguments),
     #[command(hide = true)]

@@ -10,9 +10,11 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const REFUSED: u8 = 3;
 /// There is something to do, which nobody asked for yet.
 pub(crate) const AVAILABLE: u8 = 10;
+/// Done, and the machine has to restart for it to hold.
+pub(crate) const RESTART: u8 = 11;
 
 /// All codes, for the reference.
-pub(crate) const CODES: [(u8, &str); 5] = [
+pub(crate) const CODES: [(u8, &str); 6] = [
     (DONE, "done"),
     (
         FAILED,
@@ -22,4 +24,5 @@ pub(crate) const CODES: [(u8, &str); 5] = [
     (USAGE, "wrong usage: an argument is unknown, missing or malformed; nothing was done"),
     (REFUSED, "`kiln lint` only: the image was read and has a finding as bad as `--deny`"),
     (AVAILABLE, "`kiln upgrade --check` only: there is a release to fetch or to activate"),
+    (RESTART, "`kiln provision` only: done, and the kernel arguments of the next boot are others"),
 ];

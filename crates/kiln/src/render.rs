@@ -66,6 +66,7 @@ macro_rules! failure_from {
 }
 
 failure_from!(
+    crate::legacy::LegacyError,
     kiln_build::Error,
     kiln_host::Error,
     kiln_lint::Error,

@@ -15,7 +15,9 @@ mod edit;
 mod etc_mode;
 mod late_modules;
 mod mounts;
+mod programs;
 mod stages;
+mod unit;
 mod units;
 mod users;
 mod var;
@@ -26,6 +28,7 @@ use kiln_tree::{ContentStore, Tree};
 pub(crate) use boot_files::add_boot_files;
 pub(crate) use edit::Editor;
 pub(crate) use late_modules::add_late_modules;
+pub use programs::LEGACY_PROGRAMS;
 
 use crate::recipe::{self, Recipe};
 use crate::{Error, User};
@@ -68,6 +71,7 @@ pub fn apply(
     editor.file(b"usr/bin/kiln", 0o755, contents.binary)?;
     units::add_units(&mut editor)?;
     stages::add_stages(&mut editor)?;
+    programs::add_programs(&mut editor, &mut report)?;
     let recipe = contents.recipe.to_json()?;
     // Not for everyone's eyes: it holds password hashes.
     editor.file(recipe::PATH.as_bytes(), 0o600, recipe.as_bytes())?;

@@ -6,133 +6,78 @@
 //! which costs one look at a folder instead of a program.
 
 use super::Editor;
-use super::units::{UNITS, Unit, add};
+use super::unit::{Does, Key, STAYS, UNITS, Unit};
 use crate::Error;
 
 /// Beginnings of the names that other systems gave these units.
 const LEGACY: [&str; 2] = ["cos-setup-", "elemental-setup-"];
 
-/// What decides whether there is anything to run: one of these has to hold. The first process leaves
-/// `/run/kiln/stages` when the kernel command line brings steps or addresses.
-macro_rules! conditions {
-    () => {
-        "\
-ConditionPathExists=/run/kiln/boot
-ConditionDirectoryNotEmpty=|/system/oem
-ConditionDirectoryNotEmpty=|/oem
-ConditionDirectoryNotEmpty=|/usr/local/cloud-config
-ConditionPathExists=|/run/kiln/stages
-"
-    };
-}
+/// What decides whether there is anything to run: one of those with a bar has to hold. The first process
+/// leaves `/run/kiln/stages` when the kernel command line brings steps or addresses.
+const CONDITIONS: &[Key] = &[
+    ("ConditionPathExists", "/run/kiln/boot"),
+    ("ConditionDirectoryNotEmpty", "|/system/oem"),
+    ("ConditionDirectoryNotEmpty", "|/oem"),
+    ("ConditionDirectoryNotEmpty", "|/usr/local/cloud-config"),
+    ("ConditionPathExists", "|/run/kiln/stages"),
+];
+
+/// What all of them have in common.
+const STAGE: Unit = Unit { manual: "kiln-stage(1)", conditions: CONDITIONS, ..Unit::EMPTY };
 
 /// The stages of the running system, in the order in which they come.
 pub(super) const STAGES: [Unit; 5] = [
     Unit {
         name: "kiln-stage-fs.service",
-        text: concat!(
-            "\
-[Unit]
-Description=Run the configuration of the stage fs
-Documentation=man:kiln-stage(1)
-DefaultDependencies=no
-",
-            conditions!(),
-            "\
-After=local-fs.target
-Before=sysinit.target shutdown.target
-Conflicts=shutdown.target
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln stage fs
-RemainAfterExit=yes
-"
-        ),
+        description: "Run the configuration of the stage fs",
+        is_early: true,
+        order: &[
+            ("After", "local-fs.target"),
+            ("Before", "sysinit.target shutdown.target"),
+            ("Conflicts", "shutdown.target"),
+        ],
+        does: Does::Run("/usr/bin/kiln stage fs", STAYS),
         enabled_in: Some("sysinit.target.wants"),
+        ..STAGE
     },
     Unit {
         name: "kiln-stage-boot.service",
-        text: concat!(
-            "\
-[Unit]
-Description=Run the configuration of the stage boot
-Documentation=man:kiln-stage(1)
-",
-            conditions!(),
-            "\
-After=systemd-user-sessions.service
-Before=getty.target
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln stage boot
-RemainAfterExit=yes
-"
-        ),
+        description: "Run the configuration of the stage boot",
+        order: &[("After", "systemd-user-sessions.service"), ("Before", "getty.target")],
+        does: Does::Run("/usr/bin/kiln stage boot", STAYS),
         enabled_in: Some("multi-user.target.wants"),
+        ..STAGE
     },
     Unit {
         name: "kiln-stage-network.service",
-        text: concat!(
-            "\
-[Unit]
-Description=Run the configuration of the stage network
-Documentation=man:kiln-stage(1)
-",
-            conditions!(),
-            "\
-After=network-online.target kiln-stage-boot.service
-Wants=network-online.target
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln stage network
-RemainAfterExit=yes
-"
-        ),
+        description: "Run the configuration of the stage network",
+        order: &[
+            ("After", "network-online.target kiln-stage-boot.service"),
+            ("Wants", "network-online.target"),
+        ],
+        does: Does::Run("/usr/bin/kiln stage network", STAYS),
         enabled_in: Some("multi-user.target.wants"),
+        ..STAGE
     },
     Unit {
         name: "kiln-stage-reconcile.service",
-        text: concat!(
-            "\
-[Unit]
-Description=Run the configuration of the stage reconcile
-Documentation=man:kiln-stage(1)
-",
-            conditions!(),
-            "
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln stage reconcile
-"
-        ),
-        enabled_in: None,
+        description: "Run the configuration of the stage reconcile",
+        does: Does::Run("/usr/bin/kiln stage reconcile", &[]),
+        ..STAGE
     },
     Unit {
         name: "kiln-stage-reconcile.timer",
-        text: concat!(
-            "\
-[Unit]
-Description=Run the configuration of the stage reconcile from time to time
-Documentation=man:kiln-stage(1)
-",
-            conditions!(),
-            "
-[Timer]
-OnBootSec=5min
-OnUnitActiveSec=60min
-"
-        ),
+        description: "Run the configuration of the stage reconcile from time to time",
+        does: Does::Wait(&[("OnBootSec", "5min"), ("OnUnitActiveSec", "60min")]),
         enabled_in: Some("timers.target.wants"),
+        ..STAGE
     },
 ];
 
 /// Adds the units and their other names.
 pub(super) fn add_stages(editor: &mut Editor<'_>) -> Result<(), Error> {
     for unit in &STAGES {
-        add(editor, unit)?;
+        unit.add(editor)?;
         for alias in aliases(unit.name) {
             editor.symlink(format!("{UNITS}/{alias}").as_bytes(), unit.name.as_bytes())?;
         }

@@ -9,6 +9,7 @@
 //! the boot has failed.
 
 use super::Editor;
+use super::unit::{Does, Key, STAYS, Unit};
 use crate::Error;
 
 /// Services of systemd that Kiln's own life cycle replaces.
@@ -18,143 +19,105 @@ const MASKED: [&str; 3] = [
     "systemd-boot-update.service",
 ];
 
-/// The folder of vendor units.
-pub(super) const UNITS: &str = "usr/lib/systemd/system";
-
 /// Host keys are made on the machine: keys in an image are shared by everyone who has the image.
-const SSH_HOST_KEYS: &str = "\
-[Unit]
-Description=Make the SSH host keys of this machine
-ConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key
-Before=ssh.service sshd.service sshd.socket ssh.socket
+const SSH_HOST_KEYS: Unit = Unit {
+    name: "kiln-ssh-host-keys.service",
+    description: "Make the SSH host keys of this machine",
+    manual: "ssh-keygen(1)",
+    conditions: &[("ConditionPathExistsGlob", "!/etc/ssh/ssh_host_*_key")],
+    order: &[("Before", "ssh.service sshd.service sshd.socket ssh.socket")],
+    does: Does::Run("/usr/bin/ssh-keygen -A", STAYS),
+    enabled_in: Some("multi-user.target.wants"),
+    ..Unit::EMPTY
+};
 
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/ssh-keygen -A
-RemainAfterExit=yes
-
-[Install]
-WantedBy=multi-user.target
-";
-
-/// Name, text, and the link that enables it.
-pub(super) struct Unit {
-    pub(super) name: &'static str,
-    pub(super) text: &'static str,
-    /// The folder of the target that pulls it in; none for units that others name.
-    pub(super) enabled_in: Option<&'static str>,
-}
+/// Keeps units away from a tree that was not started by Kiln's first process, such as a container of the
+/// same image.
+const BOOTED: &[Key] = &[("ConditionPathExists", "/run/kiln/boot")];
 
 /// The life of a boot: judged, blessed, or given up.
 ///
 /// The last of them succeeds whatever it decides: if it crashes or hangs, systemd restarts in its place.
-/// The condition keeps all of them away from a tree that was not started by Kiln's first process,
-/// such as a container of the same image.
 const LIFE_CYCLE: [Unit; 6] = [
     Unit {
         name: "kiln-health.service",
-        text: "\
-[Unit]
-Description=Run the health checks of this system
-Documentation=man:kiln-health(1)
-ConditionPathExists=/run/kiln/boot
-After=multi-user.target
-Before=boot-complete.target
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln health run
-RemainAfterExit=yes
-",
+        description: "Run the health checks of this system",
+        manual: "kiln-health(1)",
+        conditions: BOOTED,
+        order: &[("After", "multi-user.target"), ("Before", "boot-complete.target")],
+        does: Does::Run("/usr/bin/kiln health run", STAYS),
         enabled_in: Some("boot-complete.target.requires"),
+        ..Unit::EMPTY
     },
     Unit {
         name: "kiln-bless.service",
-        text: "\
-[Unit]
-Description=Keep this system: its boot succeeded
-Documentation=man:kiln-status(1)
-ConditionPathExists=/run/kiln/boot
-Requires=boot-complete.target
-After=boot-complete.target multi-user.target
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln bless
-RemainAfterExit=yes
-",
+        description: "Keep this system: its boot succeeded",
+        manual: "kiln-status(1)",
+        conditions: BOOTED,
+        order: &[
+            ("Requires", "boot-complete.target"),
+            ("After", "boot-complete.target multi-user.target"),
+        ],
+        does: Does::Run("/usr/bin/kiln bless", STAYS),
         enabled_in: Some("multi-user.target.wants"),
+        ..Unit::EMPTY
     },
     // Whole roots are copied: at the lowest priority, and never before the boot has proved itself. Being
     // stopped by a shutdown is no failure; the next boot begins again.
     Unit {
         name: "kiln-settle.service",
-        text: "\
-[Unit]
-Description=Do what can wait until this system proved itself
-Documentation=man:kiln-recovery(1)
-ConditionPathExists=/run/kiln/boot
-ConditionPathExists=/run/kiln/blessed
-After=kiln-bless.service multi-user.target
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln settle
-IOSchedulingClass=idle
-Nice=19
-TimeoutStartSec=infinity
-SuccessExitStatus=SIGTERM
-",
+        description: "Do what can wait until this system proved itself",
+        manual: "kiln-recovery(1)",
+        conditions: &[
+            ("ConditionPathExists", "/run/kiln/boot"),
+            ("ConditionPathExists", "/run/kiln/blessed"),
+        ],
+        order: &[("After", "kiln-bless.service multi-user.target")],
+        does: Does::Run(
+            "/usr/bin/kiln settle",
+            &[
+                ("IOSchedulingClass", "idle"),
+                ("Nice", "19"),
+                ("TimeoutStartSec", "infinity"),
+                ("SuccessExitStatus", "SIGTERM"),
+            ],
+        ),
         enabled_in: Some("multi-user.target.wants"),
+        ..Unit::EMPTY
     },
     // Programs replace these files by renaming, so they are watched and copied (kiln_etc::identity).
     Unit {
         name: "kiln-identity.path",
-        text: "\
-[Unit]
-Description=Watch machine-id, host name and host keys
-Documentation=man:kiln-diff(1)
-ConditionPathExists=/run/kiln/boot
-
-[Path]
-PathChanged=/etc/machine-id
-PathChanged=/etc/hostname
-PathChanged=/etc/ssh
-",
+        description: "Watch machine-id, host name and host keys",
+        manual: "kiln-diff(1)",
+        conditions: BOOTED,
+        does: Does::Watch(&[
+            ("PathChanged", "/etc/machine-id"),
+            ("PathChanged", "/etc/hostname"),
+            ("PathChanged", "/etc/ssh"),
+        ]),
         enabled_in: Some("paths.target.wants"),
+        ..Unit::EMPTY
     },
     Unit {
         name: "kiln-identity.service",
-        text: "\
-[Unit]
-Description=Keep machine-id, host name and host keys through all releases
-Documentation=man:kiln-diff(1)
-ConditionPathExists=/run/kiln/boot
-# Making host keys changes several files within a second.
-StartLimitIntervalSec=0
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln keep-identity
-",
-        enabled_in: None,
+        description: "Keep machine-id, host name and host keys through all releases",
+        manual: "kiln-diff(1)",
+        conditions: BOOTED,
+        // Making host keys changes several files within a second.
+        order: &[("StartLimitIntervalSec", "0")],
+        does: Does::Run("/usr/bin/kiln keep-identity", &[]),
+        ..Unit::EMPTY
     },
     Unit {
         name: "kiln-boot-failed.service",
-        text: "\
-[Unit]
-Description=Give up this boot and go back to the system before
-Documentation=man:kiln-status(1)
-DefaultDependencies=no
-ConditionPathExists=/run/kiln/boot
-FailureAction=reboot-force
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/kiln boot-failed --stage health
-TimeoutStartSec=8min
-",
-        enabled_in: None,
+        description: "Give up this boot and go back to the system before",
+        manual: "kiln-status(1)",
+        is_early: true,
+        conditions: BOOTED,
+        order: &[("FailureAction", "reboot-force")],
+        does: Does::Run("/usr/bin/kiln boot-failed --stage health", &[("TimeoutStartSec", "8min")]),
+        ..Unit::EMPTY
     },
 ];
 
@@ -190,24 +153,13 @@ pub(super) fn add_units(editor: &mut Editor<'_>) -> Result<(), Error> {
         editor.symlink(format!("etc/systemd/system/{unit}").as_bytes(), b"/dev/null")?;
     }
     if editor.exists(b"usr/bin/ssh-keygen") {
-        let enabled_in = Some("multi-user.target.wants");
-        add(editor, &Unit { name: "kiln-ssh-host-keys.service", text: SSH_HOST_KEYS, enabled_in })?;
+        SSH_HOST_KEYS.add(editor)?;
     }
     for unit in &LIFE_CYCLE {
-        add(editor, unit)?;
+        unit.add(editor)?;
     }
     for (path, text) in DROP_INS {
         editor.file(format!("usr/lib/systemd/{path}").as_bytes(), 0o644, text.as_bytes())?;
-    }
-    Ok(())
-}
-
-pub(super) fn add(editor: &mut Editor<'_>, unit: &Unit) -> Result<(), Error> {
-    let Unit { name, text, enabled_in } = unit;
-    editor.file(format!("{UNITS}/{name}").as_bytes(), 0o644, text.as_bytes())?;
-    if let Some(folder) = enabled_in {
-        let link = format!("{UNITS}/{folder}/{name}");
-        editor.symlink(link.as_bytes(), format!("../{name}").as_bytes())?;
     }
     Ok(())
 }
@@ -220,8 +172,9 @@ mod tests {
     use kiln_tree::{Kind, MemoryStore, Tree};
 
     use crate::layer::stages::STAGES;
+    use crate::layer::unit::UNITS;
 
-    use super::{DROP_INS, Editor, LIFE_CYCLE, UNITS, Unit, add_units};
+    use super::{DROP_INS, Editor, LIFE_CYCLE, SSH_HOST_KEYS, Unit, add_units};
 
     /// The units of an image with ssh, as path and text, links followed.
     fn layer() -> Vec<(String, String)> {
@@ -273,9 +226,10 @@ mod tests {
     fn systemd_finds_nothing_to_complain_about() {
         let folder = tempfile::tempdir().unwrap();
         let mut paths = Vec::new();
-        for Unit { name, text, .. } in LIFE_CYCLE.iter().chain(&STAGES) {
-            let path = folder.path().join(name);
-            // The program is not on this machine.
+        for unit in LIFE_CYCLE.iter().chain(&STAGES).chain([&SSH_HOST_KEYS]) {
+            let path = folder.path().join(unit.name);
+            // The programs need not be on this machine.
+            let text = unit.text().replace("/usr/bin/ssh-keygen", "/bin/true");
             fs::write(&path, text.replace("/usr/bin/kiln", "/bin/true")).unwrap();
             paths.push(path);
         }

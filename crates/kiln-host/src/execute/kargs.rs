@@ -5,6 +5,7 @@
 //! lists it, and **the rename that lists it is the commit point**. A cut before it leaves the machine as
 //! it was, but for files that the next change removes.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -241,16 +242,20 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 
 /// The boot file of a new release with this machine's wishes, and what comes beside it.
 #[derive(Debug)]
-pub(super) struct Carried {
+pub(super) struct Carried<'a> {
     pub(super) arguments: Option<LocalArguments>,
-    pub(super) boot_file: Vec<u8>,
+    pub(super) boot_file: Cow<'a, [u8]>,
     pub(super) addons: Vec<AddonFile>,
 }
 
 /// Carries this machine's wishes over to a release whose root is in `slot`, proved. A signed boot file
 /// stays as it is and takes addons alone; addons that the release lacks are remembered for the next.
-pub(super) fn carry(machine: &Machine, boot_file: &[u8], slot: &File) -> Result<Carried, Error> {
-    let plain = || Carried { arguments: None, boot_file: boot_file.to_vec(), addons: Vec::new() };
+pub(super) fn carry<'a>(
+    machine: &Machine,
+    boot_file: &'a [u8],
+    slot: &File,
+) -> Result<Carried<'a>, Error> {
+    let plain = || Carried { arguments: None, boot_file: boot_file.into(), addons: Vec::new() };
     let Some(wishes) = plan::wishes(machine).filter(|wishes| !wishes.is_plain()) else {
         return Ok(plain());
     };
@@ -272,7 +277,7 @@ pub(super) fn carry(machine: &Machine, boot_file: &[u8], slot: &File) -> Result<
     }
     let boot_file = uki::with_command_line(boot_file, line.as_bytes())
         .map_err(|source| Error::Build(source.into()))?;
-    Ok(Carried { arguments: Some(arguments), boot_file, addons })
+    Ok(Carried { arguments: Some(arguments), boot_file: boot_file.into(), addons })
 }
 
 /// Addons of the root in a slot, as far as it has them.
@@ -328,15 +333,14 @@ mod tests {
     fn a_new_release_gets_what_the_machine_wishes() {
         let slot = tempfile::tempfile().unwrap();
         let new = boot_file(b"kiln.root=3 quiet console=tty0");
-        let carried = |machine: &Machine, file: &[u8]| carry(machine, file, &slot);
 
-        let plain = carried(&machine(), &new).unwrap();
+        let plain = carry(&machine(), &new, &slot).unwrap();
         assert_eq!((plain.arguments, plain.boot_file == new), (None, true));
-        let given_up = carried(&wishing(&[], &[], &[]), &new).unwrap();
+        let given_up = carry(&wishing(&[], &[], &[]), &new, &slot).unwrap();
         assert_eq!((given_up.arguments, given_up.boot_file == new), (None, true));
 
         let wishes = wishing(&["debug"], &["quiet", "splash"], &[]);
-        let found = carried(&wishes, &new).unwrap();
+        let found = carry(&wishes, &new, &slot).unwrap();
         let line = parse(&found.boot_file).unwrap().section(".cmdline").unwrap().to_vec();
         assert_eq!(line, b"kiln.root=3 console=tty0 debug");
         let arguments = found.arguments.unwrap();
@@ -348,11 +352,11 @@ mod tests {
 
         let mut signed = new.clone();
         signed[0x58 + 112 + 4 * 8 + 4] = 8;
-        let sealed = carried(&wishes, &signed).unwrap();
+        let sealed = carry(&wishes, &signed, &slot).unwrap();
         assert!(sealed.boot_file == signed && sealed.arguments.unwrap().append.is_empty());
 
         let long = format!("a={}", "b".repeat(2040));
-        let error = carried(&wishing(&[&long], &[], &[]), &new).unwrap_err();
+        let error = carry(&wishing(&[&long], &[], &[]), &new, &slot).unwrap_err();
         assert!(error.to_string().contains("too long"), "{error}");
     }
 

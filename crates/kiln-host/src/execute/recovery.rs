@@ -18,10 +18,11 @@ use kiln_release::Release;
 use kiln_verity::{ReadAt, RootArgument};
 
 use super::stage::{MAXIMUM_BOOT_FILE, Stage, finish, make_room, open_slot, prove};
-use super::upgrade::activate;
+use super::upgrade::{activate, run_written};
 use super::{begin, open_exclusively};
 use crate::Error;
 use crate::esp::SystemPartitionDevice;
+use crate::hooks::{Hooks, Moment};
 use crate::ledger::{Slot, Store, Verification};
 use crate::machine::{Machine, Paths, RECOVERY_FACTS};
 use crate::plan::{self, Filling, Plan, Unfilled};
@@ -45,13 +46,14 @@ pub enum Settled {
 ///
 /// # Errors
 /// As reading the machine and writing the disk; calling it again goes on.
-pub fn settle(paths: &Paths, busy: impl FnOnce()) -> Result<Settled, Error> {
+pub fn settle(paths: &Paths, hooks: &mut dyn Hooks, busy: impl FnOnce()) -> Result<Settled, Error> {
     clear_aside(paths)?;
     let (store, mut machine) = begin(paths, busy)?;
     if plan::deploys_by_itself(&machine) {
         let (plan, release) = plan::deployment(&machine)?;
         let release = release.clone();
-        return deploy_planned(paths, &store, &mut machine, &plan, release).map(Settled::Deployed);
+        let generation = deploy_planned(paths, &store, &mut machine, &plan, release, hooks)?;
+        return Ok(Settled::Deployed(generation));
     }
     match plan::fill(&machine, false) {
         Filling::Nothing(reason) => Ok(Settled::Nothing(reason)),
@@ -88,6 +90,7 @@ pub fn refresh(paths: &Paths, busy: impl FnOnce()) -> Result<Option<u32>, Error>
 pub fn deploy(
     paths: &Paths,
     dry_run: bool,
+    hooks: &mut dyn Hooks,
     busy: impl FnOnce(),
 ) -> Result<(Plan, Release, Option<u32>), Error> {
     let (store, mut machine) = begin(paths, busy)?;
@@ -96,7 +99,7 @@ pub fn deploy(
     if dry_run {
         return Ok((plan, release, None));
     }
-    let generation = deploy_planned(paths, &store, &mut machine, &plan, release.clone())?;
+    let generation = deploy_planned(paths, &store, &mut machine, &plan, release.clone(), hooks)?;
     Ok((plan, release, Some(generation)))
 }
 
@@ -106,6 +109,7 @@ fn deploy_planned(
     machine: &mut Machine,
     plan: &Plan,
     release: Release,
+    hooks: &mut dyn Hooks,
 ) -> Result<u32, Error> {
     let boot_file = {
         let partition = &machine.system_partition;
@@ -116,6 +120,7 @@ fn deploy_planned(
     let (source, _) = open_source(machine, Slot::Recovery)?;
     let (partition, root) = open_slot(machine, plan)?;
     let has_root = plan.keeps_slot && prove(&root, &release).is_ok();
+    hooks.run(&Moment::Before);
     make_room(store, machine, plan)?;
     if !has_root {
         let copy = root.try_clone().and_then(|root| FileDevice::new(root, machine.sector_size));
@@ -132,7 +137,11 @@ fn deploy_planned(
         verification: Verification::Delivered,
     };
     let generation = finish(stage, machine, &partition, &root, release, &boot_file)?;
+    // What hooks mount the kernel gives to nobody who has to share it.
+    drop(root);
+    run_written(hooks, machine, generation);
     activate(store, machine, generation)?;
+    hooks.run(&Moment::Committed);
     Ok(generation)
 }
 

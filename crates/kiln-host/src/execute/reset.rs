@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 use kiln_boot::reset::{PATH, Reset, Verdict};
 use kiln_disk::layout::{self, Stage};
 use kiln_disk::{FileDevice, Gpt, apply, gpt};
+use kiln_etc::release::release_name;
+use kiln_etc::{hook, mounts};
 
 use super::begin;
 use crate::Error;
+use crate::hooks::{Hooks, Moment, RootPlace, StatePlace, Written};
 use crate::machine::{Machine, Paths};
 use crate::plan::{self, ResetPlan, ResetRequest};
 
@@ -45,21 +48,45 @@ pub struct Forgotten {
 pub fn reset(
     paths: &Paths,
     options: ResetOptions<'_>,
+    hooks: &mut dyn Hooks,
     busy: impl FnOnce(),
 ) -> Result<Forgotten, Error> {
     let (_store, machine) = begin(paths, busy)?;
-    let plan = plan::reset(machine.has_state, options.request)?;
+    let plan = plan::reset_in(machine.has_state, options.request, &layout(paths)?)?;
     let goes = match &plan {
         ResetPlan::Forget(reset) => goes(state(paths), reset)?,
         ResetPlan::Format => Vec::new(),
     };
     if !options.dry_run {
+        hooks.run(&Moment::Before);
+        run_written(hooks, &machine, &plan, options.request);
         match &plan {
             ResetPlan::Forget(reset) => write_wish(state(paths), reset)?,
             ResetPlan::Format => change_table(&machine, layout::renew_state)?,
         }
+        hooks.run(&Moment::Committed);
     }
     Ok(Forgotten { plan, goes })
+}
+
+/// Runs the hooks that see what the next boot starts with: the running release and a state that is
+/// forgotten. What they write waits beside that state.
+fn run_written(
+    hooks: &mut dyn Hooks,
+    machine: &Machine,
+    plan: &ResetPlan,
+    request: ResetRequest<'_>,
+) {
+    let version = machine.booted_release().map(|release| release.version.as_str());
+    hooks.run(&Moment::Written(Written {
+        root_hash: &machine.booted.root_hash,
+        version: version.unwrap_or_default(),
+        root: RootPlace::Running,
+        state: match plan {
+            ResetPlan::Forget(_) => StatePlace::Forgotten { kept: request.keep },
+            ResetPlan::Format => StatePlace::Formatted,
+        },
+    }));
 }
 
 /// Takes back what was asked for; whether there was anything.
@@ -68,6 +95,9 @@ pub fn reset(
 /// As [`reset`].
 pub fn take_back(paths: &Paths, busy: impl FnOnce()) -> Result<bool, Error> {
     let (_store, machine) = begin(paths, busy)?;
+    // What hooks wrote for after it must not come without it.
+    hook::forget_var(state(paths))?;
+    hook::forget(state(paths), &release_name(&machine.booted.root_hash))?;
     let wish = state(paths).join(PATH);
     let was_wished = match fs::remove_file(&wish) {
         Ok(()) => true,
@@ -81,6 +111,16 @@ pub fn take_back(paths: &Paths, busy: impl FnOnce()) -> Result<bool, Error> {
         change_table(&machine, layout::finish_state)?;
     }
     Ok(was_wished || is_renewed)
+}
+
+/// Where the state has what this machine keeps; the usual places if nobody asked for others.
+fn layout(paths: &Paths) -> Result<Vec<(String, String)>, Error> {
+    let limit = mounts::format::MAXIMUM_LENGTH as u64;
+    let mounts = match kiln_etc::file::read_small(&paths.writable, limit)? {
+        Some(text) => mounts::format::parse(&text)?,
+        None => return Ok(Vec::new()),
+    };
+    Ok(mounts::place::all(&mounts))
 }
 
 /// Where the state is mounted.

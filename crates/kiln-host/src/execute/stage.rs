@@ -132,6 +132,8 @@ pub(super) fn stage_release(
         reason: "the release has no boot file for the system mode".to_owned(),
         hint: "build and push it again".to_owned(),
     })?;
+    // What was there to take from is as large as what came.
+    drop((boot_files, local));
     let release = remote.release.clone();
     let generation = finish(stage, machine, &partition, &root, release, boot_file)?;
     spool.clear()?;

@@ -3,7 +3,9 @@
 //! The order is what keeps a machine alive. Nothing is touched before everything was checked; the
 //! boot file of the slot that will be overwritten goes first, so that nothing can start a half
 //! written root; the new boot file appears last, and **that rename is the commit point**. Who vouches
-//! for a release is asked when its digest is known and nothing else was fetched.
+//! for a release is asked when its digest is known and nothing else was fetched. Hooks run before the
+//! first change and, with the new root proved and not listed yet, before the commit point; one that was
+//! staged has them when it is activated.
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use super::{begin, now};
 use crate::Error;
 use crate::esp::SystemPartitionDevice;
 use crate::etc;
+use crate::hooks::{Hooks, Moment, RootPlace, StatePlace, Written};
 use crate::ledger::{Event, State, Store, Verification};
 use crate::machine::{Machine, Paths, Staged};
 use crate::plan::{self, Decision, Offer, Permissions, Reason};
@@ -112,6 +115,7 @@ pub fn upgrade(
     paths: &Paths,
     options: &UpgradeOptions,
     progress: &mut dyn Progress,
+    hooks: &mut dyn Hooks,
     busy: impl FnOnce(),
 ) -> Result<Outcome, Error> {
     let (options, verifier) = &guarded(paths, options, progress)?;
@@ -148,6 +152,9 @@ pub fn upgrade(
     if !matches!(decision, Decision::Nothing(_)) {
         etc::check_room(paths, &machine)?;
     }
+    if matches!(decision, Decision::Write(_)) {
+        hooks.run(&Moment::Before);
+    }
     remember(&store, &mut machine, options)?;
     let generation = match decision {
         Decision::Nothing(reason) => return Ok(Outcome::Nothing(reason)),
@@ -170,7 +177,9 @@ pub fn upgrade(
         return Ok(Outcome::Staged { generation });
     }
     etc::begin_anew(paths, &machine, generation)?;
+    run_written(hooks, &machine, generation);
     activate(&store, &mut machine, generation)?;
+    hooks.run(&Moment::Committed);
     Ok(Outcome::Activated { generation })
 }
 
@@ -339,6 +348,18 @@ fn remember(store: &Store, machine: &mut Machine, options: &UpgradeOptions) -> R
         store.write(&machine.ledger)?;
     }
     Ok(())
+}
+
+/// Runs the hooks that see a generation which nothing starts yet.
+pub(super) fn run_written(hooks: &mut dyn Hooks, machine: &Machine, generation: u32) {
+    let Some(revision) = machine.ledger.revision(generation) else { return };
+    let Some(partition) = machine.partition(revision.slot) else { return };
+    hooks.run(&Moment::Written(Written {
+        root_hash: &revision.release.root.hash,
+        version: &revision.release.version,
+        root: RootPlace::Partition(&partition.node),
+        state: StatePlace::Own,
+    }));
 }
 
 /// Lists the staged boot file: the commit point.

@@ -28,6 +28,8 @@ pub struct Configuration {
     pub layout: Option<(Layout, String)>,
     /// Configuration for the first boot: path on the ESP and content, in the order given.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Where those files are here: hooks of the installation may stand in them.
+    pub documents: Vec<PathBuf>,
 }
 
 impl Configuration {
@@ -69,6 +71,7 @@ impl Configuration {
         }
         let place = format!("{FOLDER}/{:02}-{}", self.files.len() + 1, plain(path));
         self.files.push((place, bytes));
+        self.documents.push(path.to_owned());
         Ok(())
     }
 

@@ -7,6 +7,9 @@ use std::fmt;
 /// Bytes from a partition's start that are looked at: up to the superblock of Btrfs.
 pub const LOOK: usize = 68 << 10;
 
+/// Kind of ext2 to ext4, which have one signature.
+pub(crate) const EXTENDED: &str = "ext";
+
 /// A file system or what else was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
@@ -43,7 +46,7 @@ const SIGNATURES: [Signature; 14] = [
     ("XFS", 0, b"XFSB", 108, 12),
     ("EROFS", 1024, b"\xe2\xe1\xf5\xe0", 1088, 16),
     ("RAID", 4096, b"\xfc\x4e\x2b\xa9", 0, 0),
-    ("ext", 1080, b"\x53\xef", 1144, 16),
+    (EXTENDED, 1080, b"\x53\xef", 1144, 16),
 ];
 
 /// Tells by the first [`LOOK`] bytes, or as many as there are.

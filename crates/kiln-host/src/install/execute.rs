@@ -5,7 +5,9 @@
 //! 2. What earlier systems left at the beginning of new partitions goes.
 //! 3. Slot A is written, flushed, read back and proved by its root hash.
 //! 4. The ESP is written, flushed, read back and compared.
-//! 5. The table is written; **its primary header, one sector, is the commit point** ([`commit`]).
+//! 5. Hooks run, with the new system proved and not startable yet; the state gets its file system for
+//!    them. A machine without hooks makes it at its first boot.
+//! 6. The table is written; **its primary header, one sector, is the commit point** ([`commit`]).
 //!
 //! Everything that can be refused is refused before the first write: the ESP is laid out in memory,
 //! and the table was checked as a plan. A table first and contents later, as installers commonly do,
@@ -19,7 +21,7 @@ use std::path::Path;
 use kiln_boot::entry::EntryName;
 use kiln_build::{Progress, Step, Unit};
 use kiln_disk::fat::{Fat, FatFile, format_filesystem};
-use kiln_disk::layout::{self, ALIGNMENT, ESP, ROOT_A, Role};
+use kiln_disk::layout::{self, ALIGNMENT, ESP, ROOT_A, Role, STATE};
 use kiln_disk::{BlockDevice, FileDevice, Gpt, Guid, gpt};
 use kiln_release::Release;
 use kiln_verity::{ReadAt, RootArgument, decode_hex};
@@ -27,6 +29,7 @@ use kiln_verity::{ReadAt, RootArgument, decode_hex};
 use super::contents::{self, Contents};
 use super::plan::{Plan, Present};
 use crate::Error;
+use crate::hooks::{Extent, Hooks, Moment, RootPlace, StatePlace, Written};
 
 /// The first generation of a machine.
 const FIRST_GENERATION: u32 = 1;
@@ -181,6 +184,7 @@ pub fn write(
     plan: &Plan,
     media: &Media<'_>,
     identity: Guid,
+    hooks: &mut dyn Hooks,
     progress: &mut dyn Progress,
 ) -> Result<(), Error> {
     let is_disk = target.is_disk;
@@ -193,11 +197,31 @@ pub fn write(
         }
         Ok(())
     };
-    write_to(&mut target.device, plan, media, identity, &forget, progress)?;
+    let mut run = |device: &FileDevice| {
+        let release = media.release;
+        let extent = |role| -> Result<Extent<'_>, Error> {
+            let (offset, length) = place(plan, role)?;
+            let sector_size = plan.table.sector_size;
+            Ok(Extent { disk: device.file(), sector_size, offset, length })
+        };
+        let state = plan.table.partitions.get(&STATE.number);
+        hooks.run(&Moment::Written(Written {
+            root_hash: &release.root.hash,
+            version: &release.version,
+            root: RootPlace::Extent(extent(ROOT_A)?),
+            state: StatePlace::Extent {
+                extent: extent(STATE)?,
+                is_new: state.is_some_and(|entry| entry.name == layout::STATE_NEW_NAME),
+            },
+        }));
+        Ok(())
+    };
+    write_to(&mut target.device, plan, media, identity, &forget, &mut run, progress)?;
     target.forget()
 }
 
-/// [`write()`] for any device. `forget` makes the next reads come from the medium.
+/// [`write()`] for any device. `forget` makes the next reads come from the medium, `hooks` is called
+/// when all is written and proved.
 ///
 /// # Errors
 /// As [`write()`].
@@ -207,6 +231,7 @@ pub fn write_to<Device: BlockDevice + Sync>(
     media: &Media<'_>,
     identity: Guid,
     forget: &dyn Fn(&Device) -> Result<(), Error>,
+    hooks: &mut dyn FnMut(&Device) -> Result<(), Error>,
     progress: &mut dyn Progress,
 ) -> Result<(), Error> {
     plan.table.check().map_err(Error::disk(&plan.disk))?;
@@ -230,7 +255,11 @@ pub fn write_to<Device: BlockDevice + Sync>(
     progress.step(Step::Verity);
     disk.prove_root(plan, media.release)?;
     disk.compare_files(esp, length, &listed)?;
-    disk.commit(&plan.table)
+    hooks(disk.device)?;
+    disk.flush()?;
+    forget(disk.device)?;
+    let table = disk.with_state(plan)?;
+    disk.commit(&table)
 }
 
 /// A file of the ESP: path and content.
@@ -395,7 +424,24 @@ impl<Device: BlockDevice + Sync> Disk<'_, Device> {
         Ok(())
     }
 
-    /// Step 5, the commit point: the primary header is written behind everything else and names the
+    /// The table that is committed: with the state's lasting name if it got a file system for the hooks,
+    /// so that the first boot takes it as it is and does not make another one.
+    fn with_state(&self, plan: &Plan) -> Result<Gpt, Error> {
+        let (start, _) = place(plan, STATE)?;
+        let is_new = plan
+            .table
+            .partitions
+            .get(&STATE.number)
+            .is_some_and(|entry| entry.name == layout::STATE_NEW_NAME);
+        let mut first = vec![0; contents::LOOK];
+        self.device.read_at(start, &mut first).map_err(Error::device("read", self.node))?;
+        if is_new && contents::contents(&first).kind == contents::EXTENDED {
+            return layout::finish_state(&plan.table).map_err(Error::disk(self.node));
+        }
+        Ok(plan.table.clone())
+    }
+
+    /// Step 6, the commit point: the primary header is written behind everything else and names the
     /// new entries; before that sector the disk has nothing to start, from it on all of the system.
     fn commit(&mut self, table: &Gpt) -> Result<(), Error> {
         let bare = gpt::read(self.device).map_err(Error::disk(self.node))?;

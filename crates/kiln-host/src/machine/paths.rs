@@ -11,8 +11,14 @@ pub struct Paths {
     pub blessed: PathBuf,
     /// What failed in the health checks of this boot.
     pub health_failure: PathBuf,
+    /// Why the configuration of this boot failed.
+    pub provisioning_failure: PathBuf,
+    /// What of this boot can be written, and what of that stays (`kiln_etc::mounts`).
+    pub writable: PathBuf,
     /// What people read when they log in.
     pub motd: PathBuf,
+    /// What people read before they log in, where something is wrong.
+    pub issue: PathBuf,
     /// The folder of the ledger.
     pub ledger: PathBuf,
     /// The state's root.
@@ -61,7 +67,10 @@ impl Paths {
             facts: root.join("run/kiln/boot"),
             blessed: root.join("run/kiln/blessed"),
             health_failure: root.join("run/kiln/health-failure"),
+            provisioning_failure: root.join("run/kiln/provisioning-failure"),
+            writable: root.join("run/kiln/mounts"),
             motd: root.join("run/motd.d/50-kiln"),
+            issue: root.join("run/issue.d/60-kiln-configuration.issue"),
             ledger: root.join("state/kiln"),
             state: root.join("state"),
             etc: root.join("etc"),

@@ -21,6 +21,6 @@ pub use kargs::{ArgumentEdit, ArgumentPlan, ArgumentRequest, kernel_arguments, w
 pub use loader::{LoaderKept, LoaderOffer, LoaderPlan, LoaderVerdict, loaders};
 pub use reconcile::reconcile;
 pub use recovery::{Fill, Filling, Unfilled, deployment, deploys_by_itself, fill, into_recovery};
-pub use reset::{ResetPlan, ResetRequest, reset};
+pub use reset::{ResetPlan, ResetRequest, reset, reset_in};
 pub use rollback::{Rollback, rollback};
 pub use upgrade::{Decision, Offer, Permissions, Plan, Reason, upgrade};

@@ -27,6 +27,18 @@ pub enum ResetPlan {
 /// # Errors
 /// [`Error::Refused`]; nothing may be changed then.
 pub fn reset(has_state: bool, request: ResetRequest<'_>) -> Result<ResetPlan, Error> {
+    reset_in(has_state, request, &[])
+}
+
+/// The same on a machine with a layout of its own ([`Reset::keeping_in`]).
+///
+/// # Errors
+/// As [`reset`].
+pub fn reset_in(
+    has_state: bool,
+    request: ResetRequest<'_>,
+    layout: &[(String, String)],
+) -> Result<ResetPlan, Error> {
     let refuse = |reason: String, hint: &str| Err(Error::Refused { reason, hint: hint.to_owned() });
     if request.wipe_state {
         if !request.keep.is_empty() {
@@ -43,11 +55,12 @@ pub fn reset(has_state: bool, request: ResetRequest<'_>) -> Result<ResetPlan, Er
             "repair it with e2fsck, or give all of it up with `--wipe-state`",
         );
     }
-    match Reset::keeping(request.keep) {
+    match Reset::keeping_in(request.keep, layout) {
         Ok(reset) => Ok(ResetPlan::Forget(reset)),
         Err(error) => refuse(
             error.to_string(),
-            "name paths below /etc, /var, /home, /root, /srv, /opt, /usr/local or /state",
+            "name paths below /etc, /var, /home, /root, /srv, /opt, /usr/local or /state, or others \
+             that persist on this machine",
         ),
     }
 }

@@ -90,6 +90,10 @@ pub struct File {
     /// Whether `--no-verify` is allowed.
     #[serde(default)]
     pub allow_no_verify: bool,
+    /// The only places of configuration that count beside the image (`kiln_provision::sources`, which reads
+    /// them); all where it is absent. Only the root's own file decides that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration_sources: Option<Vec<String>>,
     /// Whether keys and a policy in `/etc/kiln` count. Only the root's own file decides that.
     #[serde(default)]
     pub allow_additions: bool,
@@ -129,6 +133,7 @@ impl File {
             repository: None,
             keyless: None,
             allow_no_verify: !has_keys,
+            configuration_sources: None,
             allow_additions: !has_keys,
         }
     }
@@ -164,6 +169,15 @@ mod tests {
         let file = file("");
         assert_eq!(file.signatures, Signatures::Required);
         assert!(!file.allow_no_verify && !file.allow_additions && file.identities.is_empty());
+        assert_eq!(file.configuration_sources, None);
+    }
+
+    #[test]
+    fn only_the_root_lists_places_of_configuration() {
+        let root = file(r#","allow_additions":true,"configuration_sources":["own-disk"]"#);
+        let machine = file(r#","configuration_sources":["volume"]"#);
+        let joined = root.join(Some(machine), false);
+        assert_eq!(joined.configuration_sources, Some(vec!["own-disk".to_owned()]));
     }
 
     fn keyless(trust_root: &str, subject: &str, issuer: &str) -> String {

@@ -57,6 +57,8 @@ pub struct Status {
     pub damaged_slot: Option<Slot>,
     /// The newest revision that failed, until a newer one proves itself.
     pub last_failure: Option<RevisionReport>,
+    /// Why the configuration failed last, until it succeeds.
+    pub provisioning_failure: Option<String>,
 }
 
 /// What recovery starts; nothing if its boot file or its slot is damaged.
@@ -216,6 +218,12 @@ impl Status {
         Self { secure_boot, ..self }
     }
 
+    /// The same with why the configuration failed.
+    #[must_use]
+    pub fn with_provisioning_failure(self, provisioning_failure: Option<String>) -> Self {
+        Self { provisioning_failure, ..self }
+    }
+
     /// What can be said without reading the disk.
     #[must_use]
     pub fn of_glimpse(glimpse: &Glimpse, blessed: bool) -> Self {
@@ -245,6 +253,7 @@ impl Status {
             debug_overlay: false,
             damaged_slot: booted.damaged_slot(ledger),
             last_failure: motd::last_failure(ledger).map(RevisionReport::of),
+            provisioning_failure: None,
         }
     }
 }
@@ -380,6 +389,7 @@ mod tests {
             "system_partition",
             "follow",
             "last_failure",
+            "provisioning_failure",
             "debug_overlay",
             "recovery",
             "recovery_next",

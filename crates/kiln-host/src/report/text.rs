@@ -7,6 +7,7 @@ use kiln_build::format_size;
 use super::{History, LoaderChange, LoaderName, RevisionReport, Status};
 use crate::ledger::{Failure, Slot, State, Verification};
 use crate::motd::one_line;
+use crate::provisioning;
 
 /// Characters of a digest that people compare.
 const SHORT_DIGEST: usize = 19;
@@ -64,6 +65,10 @@ impl Status {
                     put(&mut text, "", &line);
                 }
             }
+        }
+        if let Some(reason) = &self.provisioning_failure {
+            put(&mut text, "failed", &format!("the configuration: {reason}"));
+            put(&mut text, "", provisioning::HINT);
         }
         let has_recovery = self.slots.iter().any(|slot| slot.slot == Slot::Recovery);
         match &self.recovery {
@@ -351,6 +356,15 @@ trust     unsealed
         assert!(!status.to_text().contains("overlay"));
         let text = status.with_debug_overlay(true).to_text();
         assert!(text.contains("\ndebug     overlay: "), "{text}");
+    }
+
+    #[test]
+    fn a_configuration_that_failed_is_told_with_what_to_do() {
+        let status = Status::of(&machine(), true);
+        assert!(!status.to_text().contains("configuration"));
+        let text = status.with_provisioning_failure(Some("no disk".into())).to_text();
+        let expected = "\nfailed    the configuration: no disk\n          `kiln explain` shows";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

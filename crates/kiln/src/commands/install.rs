@@ -8,6 +8,7 @@ use clap::Args;
 use kiln_build::recipe::Recipe;
 use kiln_build::{BuildOptions, Progress as _, format_size};
 use kiln_disk::{BlockDevice as _, layout};
+use kiln_host::hooks::{Hooks as _, Moment};
 use kiln_host::install::{
     Configuration, InstallSource, Keep, Media, Offer, Origin, Plan, PlanOptions, Target,
     TargetDevice, choose, devices, identity, offer, plan, prepare, write,
@@ -17,10 +18,13 @@ use kiln_host::policy;
 use kiln_registry::{Platform, Source};
 use serde_json::{Value, json};
 
+use crate::hooks::tools::Power;
+use crate::hooks::{self, DocumentHooks};
 use crate::options::confirm::ConfirmArguments;
 use crate::options::fetch::FetchArguments;
 use crate::options::keys::signature_repository;
 use crate::options::machine::MachineArguments;
+use crate::options::strict::StrictArguments;
 use crate::options::users::UserArguments;
 use crate::progress::Lines;
 use crate::render::{self, Failure};
@@ -52,6 +56,8 @@ const OTHER_WORK: &str = "/var/tmp/kiln-install";
 ///
 /// Works on a running system of Kiln's and on any other Linux. Shows what will be where and what is
 /// erased, and asks. The disk is written in an order in which it cannot be started before it is whole.
+/// Hooks are before-install, after-install-chroot, after-install and post-install, of this system's
+/// documents and of those of --config.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InstallArguments {
@@ -78,11 +84,19 @@ pub(crate) struct InstallArguments {
     /// /state/kiln/install, on others /var/tmp/kiln-install]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+    /// Restart when it is done
+    #[arg(long, conflicts_with_all = ["poweroff", "dry_run"])]
+    reboot: bool,
+    /// Switch the machine off when it is done
+    #[arg(long, conflicts_with = "dry_run")]
+    poweroff: bool,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     confirm: ConfirmArguments,
+    #[command(flatten)]
+    strict: StrictArguments,
     #[command(flatten)]
     machine: MachineArguments,
     #[command(flatten)]
@@ -123,16 +137,24 @@ pub(crate) fn run(
     let is_exact = offer.root_length.is_some();
     let expected = make_plan(&options)?;
     let follow = follow(&arguments, &source, &offer);
+    let documents = &configuration.documents;
+    let mut hooks = DocumentHooks::new("install", &arguments.machine, documents, quiet)?;
+    hooks.installing_to(&node, matches!(arguments.target, Target::File(_)));
+    let planned = hooks.planned();
     if arguments.json {
-        render::json(&to_json(&expected, &source, follow.as_deref(), is_exact))?;
+        let mut value = to_json(&expected, &source, follow.as_deref(), is_exact);
+        value["hooks"] = hooks::to_json(&planned);
+        render::json(&value)?;
     } else {
         render::data(&describe(&expected, &source, follow.as_deref(), is_exact))?;
+        render::data(&hooks::describe(&planned))?;
     }
     if arguments.confirm.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     arguments.confirm.ask(&format!("everything that is listed on {node} is erased"), &node)?;
 
+    hooks.run(&Moment::Before);
     let origin = Origin::new(follow, offer.digest.clone());
     let scratch = scratch(&arguments, &paths);
     let prepared = prepare(offer, &build, &scratch, &mut lines)?;
@@ -150,15 +172,23 @@ pub(crate) fn run(
         loaders: &prepared.loaders,
         files: &files,
     };
-    write(&mut target, &exact, &media, identity()?, &mut lines)?;
+    write(&mut target, &exact, &media, identity()?, &mut hooks, &mut lines)?;
     if let Some(reason) = target.announce() {
         lines.detail(&format!("the kernel goes on with the old table of {node}: {reason}"));
     }
     drop(prepared);
     clear(&scratch);
     super::upgrade::clear_cache(&paths);
+    hooks.run(&Moment::Committed);
     lines.line(&format!("{node} is installed and starts by itself"));
-    Ok(ExitCode::SUCCESS)
+    drop(lines);
+    let asked = match (arguments.reboot, arguments.poweroff) {
+        (true, _) => Some(Power::Restart),
+        (_, true) => Some(Power::Off),
+        _ => None,
+    };
+    hooks.finish(&arguments.machine, asked)?;
+    Ok(arguments.strict.code(&hooks))
 }
 
 /// Reads `live`, a source, or a reference to a registry.

@@ -19,6 +19,7 @@ pub(crate) mod kargs;
 pub(crate) mod keep_identity;
 pub(crate) mod lint;
 pub(crate) mod manual;
+pub(crate) mod provision;
 pub(crate) mod push;
 pub(crate) mod recovery;
 pub(crate) mod reset;
@@ -36,11 +37,33 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 use crate::arguments::{Arguments, Verb};
+use crate::hooks::tools;
 use crate::render::Failure;
+
+/// Whether a verb holds the ledger of the machine while it works.
+fn changes_machine(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Upgrade(_)
+            | Verb::Rollback(_)
+            | Verb::Recovery(_)
+            | Verb::Reset(_)
+            | Verb::Settle(_)
+            | Verb::Kargs(_)
+            | Verb::Bless(_)
+    )
+}
 
 /// Runs the verb that was typed.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { quiet, verbose, verb } = arguments;
+    if tools::is_hook() && changes_machine(&verb) {
+        // It would wait for ever for the one that runs the hook.
+        return Err(Failure::new(
+            "a hook cannot change what this machine starts: the kiln that runs it is about that",
+            "do it in the stage boot or network",
+        ));
+    }
     match verb {
         Verb::Bootstrap(arguments) => bootstrap::run(arguments, quiet, verbose),
         Verb::Build(arguments) => build::run(*arguments, quiet, verbose),
@@ -48,6 +71,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Validate(arguments) => validate::run(&arguments, quiet),
         Verb::Explain(arguments) => explain::run(&arguments, quiet),
         Verb::Stage(arguments) => stage::run(&arguments, quiet),
+        Verb::Provision(arguments) => provision::run(&arguments, quiet),
         Verb::Run(arguments) => run::run(arguments, quiet),
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Install(arguments) => install::run(*arguments, quiet, verbose),
@@ -55,8 +79,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Push(arguments) => push::run(*arguments, quiet, verbose),
         Verb::Sign(arguments) => sign::run(&arguments),
         Verb::Rollback(arguments) => rollback::run(&arguments),
-        Verb::Recovery(arguments) => recovery::run(&arguments),
-        Verb::Reset(arguments) => reset::run(&arguments),
+        Verb::Recovery(arguments) => recovery::run(&arguments, quiet),
+        Verb::Reset(arguments) => reset::run(&arguments, quiet),
         Verb::Settle(arguments) => settle::run(&arguments),
         Verb::Kargs(arguments) => kargs::run(&arguments),
         Verb::Debug(arguments) => debug::run(&arguments),

@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use kiln_host::hooks::NoHooks;
 use kiln_host::{execute, one_shot};
 
+use crate::hooks::{self, DocumentHooks};
 use crate::options::change::ChangeArguments;
 use crate::options::confirm::ConfirmArguments;
 use crate::options::machine::{MachineArguments, busy};
+use crate::options::strict::StrictArguments;
 use crate::render::{self, Failure};
 
 const EXAMPLES: &str = "\
@@ -61,20 +64,23 @@ struct NextArguments {
 
 /// Write the release that recovery holds into a slot, and let the next boot try it
 ///
-/// Only in recovery. The slot that still starts is kept if there is one.
+/// Only in recovery. The slot that still starts is kept if there is one. Hooks are before-deploy,
+/// after-deploy-chroot, after-deploy and post-deploy.
 #[derive(Debug, Args)]
 #[command(after_help = INSTALL_EXAMPLES)]
 struct InstallArguments {
     #[command(flatten)]
     confirm: ConfirmArguments,
     #[command(flatten)]
+    strict: StrictArguments,
+    #[command(flatten)]
     change: ChangeArguments,
 }
 
-pub(crate) fn run(arguments: &RecoveryArguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &RecoveryArguments, quiet: bool) -> Result<ExitCode, Failure> {
     match &arguments.verb {
         Verb::Next(arguments) => next(arguments),
-        Verb::Install(arguments) => install(arguments),
+        Verb::Install(arguments) => install(arguments, quiet),
     }
 }
 
@@ -93,16 +99,18 @@ fn next(arguments: &NextArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn install(arguments: &InstallArguments) -> Result<ExitCode, Failure> {
+fn install(arguments: &InstallArguments, quiet: bool) -> Result<ExitCode, Failure> {
     let paths = arguments.change.machine.paths();
-    let (plan, release, _) = execute::deploy(&paths, true, busy)?;
+    let (plan, release, _) = execute::deploy(&paths, true, &mut NoHooks, busy)?;
+    let mut hooks = DocumentHooks::new("deploy", &arguments.change.machine, &[], quiet)?;
+    let planned = hooks.planned();
     let what = format!("{} ({} {})", release.title, release.name, release.version);
     let mut generation = None;
     if !arguments.confirm.dry_run {
         let goes = plan.removes.len();
         let question = format!("{what} is written into slot {}, {goes} boot files go", plan.target);
         arguments.confirm.ask(&question, "install")?;
-        (_, _, generation) = execute::deploy(&paths, false, busy)?;
+        (_, _, generation) = execute::deploy(&paths, false, &mut hooks, busy)?;
     }
     if arguments.change.json {
         render::json(&serde_json::json!({
@@ -112,12 +120,17 @@ fn install(arguments: &InstallArguments) -> Result<ExitCode, Failure> {
             "generation": generation,
             "version": release.version,
             "root_hash": release.root.hash,
+            "hooks": hooks::to_json(&planned),
         }))?;
     } else {
         render::message(&match generation {
             Some(generation) => format!("generation {generation} starts at the next boot"),
             None => format!("{what} would be written into slot {}", plan.target),
         });
+        if arguments.confirm.dry_run {
+            render::data(&hooks::describe(&planned))?;
+        }
     }
-    arguments.change.finish()
+    arguments.change.finish_with(&hooks)?;
+    Ok(arguments.strict.code(&hooks))
 }

@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kiln_host::execute::{self, Forgotten, ResetOptions};
+use kiln_host::hooks::NoHooks;
 use kiln_host::plan::{ResetPlan, ResetRequest};
 
+use crate::hooks::{self, DocumentHooks};
 use crate::options::change::ChangeArguments;
 use crate::options::confirm::ConfirmArguments;
 use crate::options::machine::busy;
+use crate::options::strict::StrictArguments;
 use crate::render::{self, Failure};
 
 const EXAMPLES: &str = "\
@@ -23,7 +26,9 @@ Exit codes: 0 done, 1 failed or refused, 2 wrong usage.";
 /// Forget the state of this machine at the next boot
 ///
 /// Releases stay. Who the machine is stays (machine-id, host keys, host name) unless `--wipe-state` is
-/// given. Nothing is changed before the restart, and until then it can be taken back.
+/// given. Nothing is changed before the restart, and until then it can be taken back. Hooks (before-reset,
+/// after-reset-chroot, after-reset, post-reset) run now; what they write to /etc and /var is there after
+/// the restart.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ResetArguments {
@@ -39,10 +44,12 @@ pub(crate) struct ResetArguments {
     #[command(flatten)]
     confirm: ConfirmArguments,
     #[command(flatten)]
+    strict: StrictArguments,
+    #[command(flatten)]
     change: ChangeArguments,
 }
 
-pub(crate) fn run(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &ResetArguments, quiet: bool) -> Result<ExitCode, Failure> {
     let paths = arguments.change.machine.paths();
     if arguments.cancel {
         let was_asked = execute::take_back(&paths, busy)?;
@@ -51,13 +58,18 @@ pub(crate) fn run(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
     }
     let dry_run = arguments.confirm.dry_run;
     let request = ResetRequest { keep: &arguments.keep, wipe_state: arguments.wipe_state };
-    let plan = execute::reset(&paths, ResetOptions { request, dry_run: true }, busy)?;
+    let options = ResetOptions { request, dry_run: true };
+    let plan = execute::reset(&paths, options, &mut NoHooks, busy)?;
+    let mut hooks = DocumentHooks::new("reset", &arguments.change.machine, &[], quiet)?;
+    let planned = hooks.planned();
     if !arguments.change.json {
         render::data(&describe(&plan))?;
+        render::data(&hooks::describe(&planned))?;
     }
     if !dry_run {
         arguments.confirm.ask("the next boot forgets all of this", "reset")?;
-        execute::reset(&paths, ResetOptions { request, dry_run: false }, busy)?;
+        let options = ResetOptions { dry_run: false, ..options };
+        execute::reset(&paths, options, &mut hooks, busy)?;
     }
     if arguments.change.json {
         let kept: Vec<String> = match &plan.plan {
@@ -70,11 +82,13 @@ pub(crate) fn run(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
             "wipe_state": arguments.wipe_state,
             "goes": plan.goes,
             "keeps": kept,
+            "hooks": hooks::to_json(&planned),
         }))?;
     } else if !dry_run {
         render::message("done at the next boot; `kiln reset --cancel` takes it back until then");
     }
-    arguments.change.finish()
+    arguments.change.finish_with(&hooks)?;
+    Ok(arguments.strict.code(&hooks))
 }
 
 /// What goes and what stays, by paths in the state.

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kiln_host::execute::{self, KEPT_SUFFIX, Settled};
+use kiln_host::hooks::{Hooks, Moment};
 use kiln_host::plan::LoaderVerdict;
 
+use crate::hooks::DocumentHooks;
 use crate::options::machine::{MachineArguments, busy};
 use crate::render::{self, Failure};
 
@@ -25,6 +27,23 @@ pub(crate) struct SettleArguments {
     machine: MachineArguments,
 }
 
+/// Hooks that are looked for when they are due: nearly no boot deploys.
+struct OnDemand<'a> {
+    machine: &'a MachineArguments,
+    hooks: Option<DocumentHooks>,
+}
+
+impl Hooks for OnDemand<'_> {
+    fn run(&mut self, moment: &Moment<'_>) {
+        if self.hooks.is_none() {
+            self.hooks = DocumentHooks::new("deploy", self.machine, &[], false).ok();
+        }
+        if let Some(hooks) = &mut self.hooks {
+            hooks.run(moment);
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &SettleArguments) -> Result<ExitCode, Failure> {
     let paths = arguments.machine.paths();
     // First, because it takes a moment and a shutdown may end the rest; but it holds up nothing.
@@ -38,7 +57,8 @@ pub(crate) fn run(arguments: &SettleArguments) -> Result<ExitCode, Failure> {
             LoaderVerdict::Keep(reason) => format!("boot loader {path} stays: {reason}"),
         });
     }
-    match execute::settle(&paths, busy)? {
+    let mut hooks = OnDemand { machine: &arguments.machine, hooks: None };
+    match execute::settle(&paths, &mut hooks, busy)? {
         Settled::Nothing(reason) => render::message(&format!("nothing to do: {reason}")),
         Settled::Filled(generation) => {
             render::message(&format!("recovery holds generation {generation}"));

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::commands::validate;
 use crate::exit;
-use crate::options::documents;
+use crate::options::documents::{self, DialectName};
 use crate::options::machine::MachineArguments;
 use crate::render::{self, Failure};
 
@@ -43,6 +43,9 @@ pub(crate) struct StageArguments {
     /// Documents to use instead of the machine's own; `-` is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Take all FILEs for this dialect instead of looking at each
+    #[arg(long, value_name = "DIALECT", value_enum, requires = "files")]
+    dialect: Option<DialectName>,
     /// Change the files of this root, and run its programs, instead of the running system's
     #[arg(long = "root", value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -62,12 +65,16 @@ pub(crate) struct StageArguments {
 pub(crate) fn run(arguments: &StageArguments, quiet: bool) -> Result<ExitCode, Failure> {
     let path = arguments.folder.as_deref().unwrap_or(Path::new("/"));
     let root = Root::open(path)?;
-    let mut web = Web { network: Options::from_environment().network };
+    let mut web = Web::new(Options::from_environment().network);
+    let dialect = arguments.dialect.map(DialectName::dialect);
     let gathered = if arguments.files.is_empty() {
-        let policy = Policy { sealed: is_sealed(&arguments.machine) };
-        stages::gather(&root, &stages::kernel_command_line()?, policy, &mut web)
+        let policy = Policy::read(&root, is_sealed(&arguments.machine), true);
+        stages::gather(&root, &stages::kernel_command_line()?, &policy, &mut web)
     } else {
-        Gathered { checked: documents::check_files(&arguments.files, None)?, ..Gathered::default() }
+        Gathered {
+            checked: documents::check_files(&arguments.files, dialect)?,
+            ..Gathered::default()
+        }
     };
     let checked = &gathered.checked;
     if !quiet {
@@ -95,7 +102,7 @@ pub(crate) fn run(arguments: &StageArguments, quiet: bool) -> Result<ExitCode, F
 
 /// Whether only the signed image may configure the machine. Where the disk cannot be read, the
 /// firmware's word decides: what enforces signatures is taken for sealed.
-fn is_sealed(machine: &MachineArguments) -> bool {
+pub(crate) fn is_sealed(machine: &MachineArguments) -> bool {
     let paths = machine.paths();
     match execute::status(&paths) {
         Ok(machine) => machine.is_sealed() == Some(true),

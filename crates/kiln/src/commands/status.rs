@@ -7,7 +7,7 @@ use kiln_host::execute;
 use kiln_host::machine::{Paths, glimpse};
 use kiln_host::one_shot;
 use kiln_host::report::Status;
-use kiln_host::{Error, debug, secure_boot};
+use kiln_host::{Error, debug, provisioning, secure_boot};
 
 use crate::options::machine::MachineArguments;
 use crate::render::{self, Failure};
@@ -34,7 +34,8 @@ pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
     let paths = arguments.machine.paths();
     let status = status(&paths)?
         .with_debug_overlay(debug::is_active(&paths))
-        .with_secure_boot(secure_boot::is_enforced(&paths));
+        .with_secure_boot(secure_boot::is_enforced(&paths))
+        .with_provisioning_failure(provisioning::last_failure(&paths));
     if arguments.json {
         let value = serde_json::to_value(&status)
             .map_err(|error| Failure::system("cannot write the report", error.into()))?;

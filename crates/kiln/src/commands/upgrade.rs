@@ -13,9 +13,12 @@ use kiln_registry::Source;
 use serde_json::{Value, json};
 
 use crate::exit;
+use crate::hooks::tools::Power;
+use crate::hooks::{self, DocumentHooks};
 use crate::options::fetch::FetchArguments;
 use crate::options::keys::signature_repository;
 use crate::options::machine::{MachineArguments, busy};
+use crate::options::strict::StrictArguments;
 use crate::options::{has_transport, parse_source};
 use crate::progress::Lines;
 use crate::render::{self, Failure};
@@ -36,7 +39,8 @@ wrong usage; 10 with --check: something is available.";
 ///
 /// Writes it into the slot that does not run, proves what was written, and makes it what the next
 /// boot tries. If it does not prove itself in three boots, the machine goes back by itself. A power
-/// cut at any moment leaves the old or the new release, never neither.
+/// cut at any moment leaves the old or the new release, never neither. Hooks are before-upgrade,
+/// after-upgrade-chroot, after-upgrade and post-upgrade; --check lists them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpgradeArguments {
@@ -71,6 +75,8 @@ pub(crate) struct UpgradeArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    strict: StrictArguments,
+    #[command(flatten)]
     machine: MachineArguments,
     #[command(flatten)]
     fetch: FetchArguments,
@@ -100,7 +106,8 @@ pub(crate) fn run(
     options.skip_verification = arguments.fetch.no_verify;
     options.signatures = signature_repository()?;
     let mut lines = Lines::new(quiet, verbose);
-    let outcome = upgrade(&paths, &options, &mut lines, busy)?;
+    let mut hooks = DocumentHooks::new("upgrade", &arguments.machine, &[], quiet)?;
+    let outcome = upgrade(&paths, &options, &mut lines, &mut hooks, busy)?;
     if action != Action::Check {
         clear_cache(&paths);
     }
@@ -119,15 +126,17 @@ pub(crate) fn run(
         }
         lines.line(&describe(&outcome, &options.source, arguments.reboot));
     }
+    if let (Outcome::Available { .. }, false) = (&outcome, arguments.json) {
+        render::data(&hooks::describe(&hooks.planned()))?;
+    }
     drop(lines);
     let is_pending =
         matches!(outcome, Outcome::Activated { .. } | Outcome::Nothing(Reason::Activated));
-    if arguments.reboot && is_pending {
-        arguments.machine.restart()?;
-    }
+    let asked = (arguments.reboot && is_pending).then_some(Power::Restart);
+    hooks.finish(&arguments.machine, asked)?;
     Ok(match outcome {
         Outcome::Available { .. } => ExitCode::from(exit::AVAILABLE),
-        _ => ExitCode::from(exit::DONE),
+        _ => arguments.strict.code(&hooks),
     })
 }
 

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::machine::MachineArguments;
+use crate::hooks::DocumentHooks;
+use crate::hooks::tools::Power;
 use crate::render::Failure;
 
 /// Which machine, and what comes after the change. The verb brings its own `--dry-run`.
@@ -21,6 +23,11 @@ pub(crate) struct ChangeArguments {
 }
 
 impl ChangeArguments {
+    /// Ends a verb with hooks: with what the call or one of them asked for.
+    pub(crate) fn finish_with(&self, hooks: &DocumentHooks) -> Result<(), Failure> {
+        hooks.finish(&self.machine, self.reboot.then_some(Power::Restart))
+    }
+
     /// Ends a verb whose change was made: with a restart, if one was asked for.
     pub(crate) fn finish(&self) -> Result<ExitCode, Failure> {
         if self.reboot {

@@ -22,7 +22,7 @@ pub(crate) struct DocumentArguments {
 
 /// A dialect on the command line.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum DialectName {
+pub(crate) enum DialectName {
     /// Elemental, cOS and cloud-init
     CloudConfig,
     /// The same as yip reads it
@@ -36,7 +36,8 @@ enum DialectName {
 }
 
 impl DialectName {
-    fn dialect(self) -> Dialect {
+    /// The dialect of that name.
+    pub(crate) fn dialect(self) -> Dialect {
         match self {
             Self::CloudConfig => Dialect::CloudConfig,
             Self::Yip => Dialect::Yip,

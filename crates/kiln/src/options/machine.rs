@@ -1,6 +1,6 @@
 //! Which machine: this one, or in tests a folder that looks like one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kiln_host::machine::Paths;
@@ -19,6 +19,20 @@ impl MachineArguments {
     /// Where its files are.
     pub(crate) fn paths(&self) -> Paths {
         self.root.as_deref().map_or_else(Paths::default, Paths::below)
+    }
+
+    /// The folder of its root.
+    pub(crate) fn folder(&self) -> &Path {
+        self.root.as_deref().unwrap_or(Path::new("/"))
+    }
+
+    /// Switches it off, this machine only.
+    pub(crate) fn power_off(&self) -> Result<(), Failure> {
+        if self.root.is_some() {
+            render::message("a folder cannot be switched off");
+            return Ok(());
+        }
+        kiln_host::system::power_off().map_err(Failure::from)
     }
 
     /// Asks for a restart, of this machine only.

@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod machine;
 pub(crate) mod registry;
 pub(crate) mod release;
+pub(crate) mod strict;
 pub(crate) mod users;
 
 use kiln_registry::{Reference, Source};
