@@ -25,6 +25,13 @@ const MIRROR_VARIABLE: &str = "KILN_DEBIAN_MIRROR";
 /// Where the package has the loader.
 const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
+/// shim, what it starts, what enrols keys, and the stub of boot files.
+const SIGNED: &str =
+    "shim-signed,shim-helpers-amd64-signed,systemd-boot-efi-amd64-signed,systemd-boot-efi";
+
+/// Name of a tree of packages in the cache.
+const TREE: &str = "tree.tar";
+
 /// From power on to the end on an idle computer: firmware, loader, two hundred bytes.
 const START: Duration = Duration::from_secs(20);
 
@@ -143,20 +150,8 @@ impl BootLoader {
     /// # Errors
     /// When mmdebstrap is missing or fails, or the cache cannot be used.
     pub fn of_debian(suite: &str) -> Result<Self, Error> {
-        let archive = std::env::var(MIRROR_VARIABLE).ok().filter(|archive| !archive.is_empty());
-        let key = [suite.as_bytes(), archive.as_deref().unwrap_or_default().as_bytes()];
-        let cache = Cache::open()?;
-        let entry = cache.get("boot-loader", &key, |folder| {
-            let tree = folder.join("tree.tar");
-            Oracle::new("mmdebstrap")
-                .arguments(["--variant=extract", "--architectures=amd64"])
-                .argument("--aptopt=APT::Install-Recommends \"false\"")
-                // An archive that stands still is as good; its signature is checked all the same.
-                .argument("--aptopt=Acquire::Check-Valid-Until \"false\"")
-                .arguments(["--include=systemd-boot-efi", suite])
-                .argument(&tree)
-                .arguments(archive.iter().map(|archive| format!("deb {archive} {suite} main")))
-                .run()?;
+        let entry = packages("boot-loader", suite, "systemd-boot-efi", |folder| {
+            let tree = folder.join(TREE);
             Oracle::new("tar")
                 .argument("--extract")
                 .arguments(["--strip-components=6".as_ref(), "--directory".as_ref(), folder])
@@ -249,6 +244,51 @@ impl BootLoader {
         }
         Ok(disk)
     }
+}
+
+/// Debian's shim and what it starts, as a tree that `kiln build --boot-files` takes, with the stub of boot
+/// files.
+#[derive(Debug)]
+pub struct SignedLoaders(Entry);
+
+impl SignedLoaders {
+    /// Those of a suite, from the cache or the archive.
+    ///
+    /// # Errors
+    /// When mmdebstrap is missing or fails, or the cache cannot be used.
+    pub fn of_debian(suite: &str) -> Result<Self, Error> {
+        packages("boot-loader-signed", suite, SIGNED, |_| Ok(())).map(Self)
+    }
+
+    /// The tar of the tree.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.0.path().join(TREE)
+    }
+}
+
+/// Unpacks packages of a suite into a tar in the cache, with what they depend on. `finish` gets its folder.
+fn packages(
+    kind: &str,
+    suite: &str,
+    names: &str,
+    finish: impl Fn(&Path) -> Result<(), Error>,
+) -> Result<Entry, Error> {
+    let archive = std::env::var(MIRROR_VARIABLE).ok().filter(|archive| !archive.is_empty());
+    let key = [suite.as_bytes(), archive.as_deref().unwrap_or_default().as_bytes()];
+    Cache::open()?.get(kind, &key, |folder| {
+        Oracle::new("mmdebstrap")
+            .arguments(["--variant=extract", "--architectures=amd64"])
+            .argument("--aptopt=APT::Install-Recommends \"false\"")
+            // An archive that stands still is as good; its signature is checked all the same.
+            .argument("--aptopt=Acquire::Check-Valid-Until \"false\"")
+            .argument(format!("--include={names}"))
+            .argument(suite)
+            .argument(folder.join(TREE))
+            .arguments(archive.iter().map(|archive| format!("deb {archive} {suite} main")))
+            .run()?;
+        finish(folder)
+    })
 }
 
 /// A boot file that tells what the loader did, with this text as its `.osrel`.

@@ -8,10 +8,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kiln_qemu::{Disk, DiskFormat};
+use kiln_qemu::{Architecture, Disk, DiskFormat, Machine};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::product::BuiltSystem;
 use crate::releases::MARKER;
 use crate::virtual_machine::{BOOT, COMMAND};
 use crate::{CommandOutput, Oracle, Product, VirtualMachine, WorkDirectory, debian, product};
@@ -31,6 +32,9 @@ pub const JUDGEMENT: Duration = Duration::from_secs(60);
 const LEAVE_RECOVERY: &str = "test -L /etc/systemd/system/kiln-settle.service || \
                               sudo -n systemctl mask --quiet --now kiln-settle.service";
 
+/// Place of a SATA disk in the firmware's order: behind all others.
+const SATA_PLACE: u32 = 9;
+
 /// Recovery's boot file.
 const RECOVERY: &str = "kiln-recovery.efi";
 
@@ -46,12 +50,16 @@ pub struct Life<'w> {
     machine: Option<VirtualMachine>,
     /// Where all writes of the next boots are recorded.
     log: Option<PathBuf>,
-    /// Devices of QEMU that the machine has beside the usual ones.
-    devices: Vec<String>,
+    /// Arguments of QEMU beside the usual ones.
+    arguments: Vec<String>,
     /// What its clock shows when it is switched on; the right time if nothing is said.
     clock: Option<String>,
     /// Disks that it has behind its own.
     further_disks: Vec<PathBuf>,
+    /// Whether its own disk is at a SATA port, and among the arguments.
+    is_sata: bool,
+    /// Whether a restart of the guest ends the machine.
+    ends_at_restarts: bool,
     /// How often it was switched on.
     starts: u32,
     /// Whether recovery is filled. Copying whole roots only costs time where a test is about something
@@ -74,10 +82,15 @@ impl<'w> Life<'w> {
     /// # Errors
     /// When the disk cannot be built.
     pub fn built(name: &str, work: &'w WorkDirectory, options: &[&str]) -> Result<Self, Error> {
-        let system = Product::from_environment()?.debian_system(options)?;
-        let disk = system.raw_copy(work)?;
-        let name = name.to_owned();
-        Ok(Self::on(name, work, disk))
+        Self::of(name, work, &Product::from_environment()?.debian_system(options)?)
+    }
+
+    /// A machine with a disk of this system.
+    ///
+    /// # Errors
+    /// When the disk cannot be copied.
+    pub fn of(name: &str, work: &'w WorkDirectory, system: &BuiltSystem) -> Result<Self, Error> {
+        Ok(Self::on(name.to_owned(), work, system.raw_copy(work)?))
     }
 
     fn on(name: String, work: &'w WorkDirectory, disk: PathBuf) -> Self {
@@ -87,9 +100,11 @@ impl<'w> Life<'w> {
             disk,
             machine: None,
             log: None,
-            devices: Vec::new(),
+            arguments: Vec::new(),
             clock: None,
             further_disks: Vec::new(),
+            is_sata: false,
+            ends_at_restarts: false,
             starts: 0,
             fills_recovery: false,
             step: Instant::now(),
@@ -114,7 +129,39 @@ impl<'w> Life<'w> {
 
     /// Gives the machine one more device of QEMU from the next start on.
     pub fn add_device(&mut self, device: &str) {
-        self.devices.push(device.to_owned());
+        self.arguments.extend(["-device".to_owned(), device.to_owned()]);
+    }
+
+    /// Hands the machine a file by QEMU's firmware configuration device, under this name
+    /// (`opt/com.coreos/config`), from the next start on. What the file holds when the machine is
+    /// switched on counts.
+    pub fn hand_over(&mut self, name: &str, file: &Path) {
+        let described = format!("name={name},file={}", file.display());
+        self.arguments.extend(["-fw_cfg".to_owned(), described]);
+    }
+
+    /// Gives the machine one more disk from the next start on, a raw file at a SATA port, which guests
+    /// call `/dev/sda`. The firmware boots from it where nothing before it can be booted.
+    pub fn add_sata_disk(&mut self, disk: &Path) {
+        let drive = format!(
+            "if=none,id=sata,format=raw,file={},discard=unmap,cache=unsafe",
+            disk.display()
+        );
+        let device = format!("ide-hd,drive=sata,bus=ide.0,bootindex={SATA_PLACE}");
+        self.arguments.extend(["-drive".into(), drive, "-device".into(), device]);
+    }
+
+    /// Puts the machine's own disk at a SATA port from the next start on: the guest calls it `/dev/sda`.
+    pub fn own_disk_is_sata(&mut self) {
+        self.is_sata = true;
+        let own = self.disk.clone();
+        self.add_sata_disk(&own);
+    }
+
+    /// Lets a restart of the guest end the machine from the next start on, so that a test can take a
+    /// disk away or look at one in between.
+    pub fn end_at_restarts(&mut self) {
+        self.ends_at_restarts = true;
     }
 
     /// Lets the machine's clock begin at this moment (`2000-03-01T00:00:00`, UTC) whenever it is switched
@@ -141,18 +188,19 @@ impl<'w> Life<'w> {
     pub fn power_on(&mut self) -> Result<(), Error> {
         self.starts += 1;
         let machine = match &self.log {
+            _ if self.is_sata => Machine::new(Architecture::X86_64).processors(1),
             None => product::machine(&self.disk)?,
             Some(log) => {
                 let disk = Disk::new(&self.disk, DiskFormat::Raw).record_writes(log);
                 product::machine_with(disk)
             }
         };
-        let mut machine = machine.memory_mib(MEMORY);
+        let mut machine = machine.memory_mib(MEMORY).reboot(!self.ends_at_restarts);
         for disk in &self.further_disks {
             machine = machine.disk(Disk::new(disk, DiskFormat::Raw).unsafe_cache(true));
         }
-        for device in &self.devices {
-            machine = machine.argument("-device").argument(device);
+        for argument in &self.arguments {
+            machine = machine.argument(argument);
         }
         if let Some(moment) = &self.clock {
             machine = machine.argument("-rtc").argument(format!("base={moment}"));

@@ -1,8 +1,8 @@
-//! An OCI image archive around one file tree, written by hand.
+//! An OCI image archive around file trees, written by hand.
 //!
 //! Fixtures must not come from the code under test, and must not need a registry tool either. So
 //! this writes the least that the OCI image specification 1.1 asks for: `oci-layout`, `index.json`,
-//! a manifest, a configuration and one uncompressed layer, which is the tree's tar as it is.
+//! a manifest, a configuration and uncompressed layers, which are the trees' tars as they are.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -31,31 +31,47 @@ pub fn write_archive(
     created: Option<&str>,
     archive: &Path,
 ) -> Result<(), Error> {
-    let reading = file_error("read", layer);
-    let writing = file_error("write", archive);
-    let mut source = File::open(layer).map_err(&reading)?;
-    let length = source.metadata().map_err(&reading)?.len();
-    let layer_digest = digest(&mut source).map_err(&reading)?;
+    write_layers(&[layer], architecture, created, archive)
+}
 
+/// The same with several layers, the lowest first.
+///
+/// # Errors
+/// As [`write_archive`].
+pub fn write_layers(
+    layers: &[&Path],
+    architecture: &str,
+    created: Option<&str>,
+    archive: &Path,
+) -> Result<(), Error> {
+    let writing = file_error("write", archive);
+    let layers = layers.iter().map(|path| Layer::of(path)).collect::<Result<Vec<_>, _>>()?;
+    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
     let mut configuration = json!({
         "architecture": architecture,
         "os": "linux",
         "config": {},
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_digest}")] },
+        "rootfs": { "type": "layers", "diff_ids": digests },
     });
     if let Some(created) = created {
         configuration["created"] = created.into();
     }
     let configuration = Blob::of(&configuration);
+    let descriptors: Vec<Value> = layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": layer.digest,
+                "size": layer.length,
+            })
+        })
+        .collect();
     let manifest = Blob::of(&json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": configuration.descriptor("application/vnd.oci.image.config.v1+json"),
-        "layers": [{
-            "mediaType": "application/vnd.oci.image.layer.v1.tar",
-            "digest": format!("sha256:{layer_digest}"),
-            "size": length,
-        }],
+        "layers": descriptors,
     }));
     let mut listed = manifest.descriptor("application/vnd.oci.image.manifest.v1+json");
     listed["annotations"] = json!({ "org.opencontainers.image.ref.name": TAG });
@@ -74,9 +90,30 @@ pub fn write_archive(
     for blob in [&manifest, &configuration] {
         add(&format!("blobs/sha256/{}", blob.digest), &blob.bytes).map_err(&writing)?;
     }
-    let again = BufReader::with_capacity(BUFFER, File::open(layer).map_err(&reading)?);
-    append(&mut out, &format!("blobs/sha256/{layer_digest}"), length, again).map_err(&writing)?;
+    for layer in &layers {
+        let file = File::open(layer.path).map_err(file_error("read", layer.path))?;
+        let bytes = BufReader::with_capacity(BUFFER, file);
+        let hex = layer.digest.trim_start_matches("sha256:");
+        append(&mut out, &format!("blobs/sha256/{hex}"), layer.length, bytes).map_err(&writing)?;
+    }
     out.into_inner().and_then(|mut file| file.flush()).map_err(&writing)
+}
+
+/// A layer's tar with what manifests say of it.
+struct Layer<'a> {
+    path: &'a Path,
+    digest: String,
+    length: u64,
+}
+
+impl<'a> Layer<'a> {
+    fn of(path: &'a Path) -> Result<Self, Error> {
+        let reading = file_error("read", path);
+        let mut source = File::open(path).map_err(&reading)?;
+        let length = source.metadata().map_err(&reading)?.len();
+        let digest = format!("sha256:{}", digest(&mut source).map_err(&reading)?);
+        Ok(Self { path, digest, length })
+    }
 }
 
 /// A JSON document with its digest.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::cache::{Cache, Entry};
 use crate::debian::{self, Debian};
 use crate::error::{Error, file_error};
-use crate::{Oracle, WorkDirectory};
+use crate::{Oracle, WorkDirectory, oci};
 
 /// Names the binary.
 pub const VARIABLE: &str = "KILN_BIN";
@@ -77,33 +77,67 @@ impl Product {
     /// # Errors
     /// When the image cannot be made or the build fails.
     pub fn debian_system(&self, options: &[&str]) -> Result<BuiltSystem, Error> {
+        // One kind for each set of options: pruning then drops the results of older binaries only.
+        let kind = match options {
+            [] => "system".to_owned(),
+            _ => format!("system{}", options.join("").replace(|c: char| !c.is_alphanumeric(), "-")),
+        };
+        self.system(&kind, &[], options)
+    }
+
+    /// The same from the Debian image with further layers on top, the lowest first. `name` is unlike
+    /// that of other tests.
+    ///
+    /// # Errors
+    /// When a layer cannot be read, the image not be made, or the build fails.
+    pub fn layered_system(
+        &self,
+        name: &str,
+        layers: &[&Path],
+        options: &[&str],
+    ) -> Result<BuiltSystem, Error> {
+        self.system(&format!("layered-{name}"), layers, options)
+    }
+
+    fn system(&self, kind: &str, layers: &[&Path], options: &[&str]) -> Result<BuiltSystem, Error> {
         let cache = Cache::open()?;
         let debian = Debian::get(&cache)?;
         let image = debian.image();
         let binary = fs::read(&self.binary).map_err(file_error("read", &self.binary))?;
         let image_name = image.to_string_lossy().into_owned();
         let options_text = [&PATIENT[..], options].concat().join("\n");
-        let inputs: [&[u8]; 4] =
-            [&binary, image_name.as_bytes(), options_text.as_bytes(), PASSWORD.as_bytes()];
-        // One kind for each set of options: pruning then drops the results of older binaries only.
-        let kind = match options {
-            [] => "system".to_owned(),
-            _ => format!("system{}", options.join("").replace(|c: char| !c.is_alphanumeric(), "-")),
-        };
-        let entry = cache.get(&kind, &inputs, |folder| {
+        let contents = layers
+            .iter()
+            .map(|path| fs::read(path).map_err(file_error("read", path)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut inputs: Vec<&[u8]> =
+            vec![&binary, image_name.as_bytes(), options_text.as_bytes(), PASSWORD.as_bytes()];
+        inputs.extend(contents.iter().map(Vec::as_slice));
+        let entry = cache.get(kind, &inputs, |folder| {
             let password = folder.join("password");
             fs::write(&password, PASSWORD).map_err(file_error("write", &password))?;
+            let layered = folder.join("image.tar");
+            let source = if layers.is_empty() {
+                &image
+            } else {
+                let tree = debian.tree();
+                oci::write_layers(&[&[tree.as_path()], layers].concat(), "amd64", None, &layered)?;
+                &layered
+            };
             self.call()
-                .arguments(["build", &format!("oci-archive:{}", image.display())])
+                .arguments(["build", &format!("oci-archive:{}", source.display())])
                 .arguments(["-o".as_ref(), folder.as_os_str()])
                 .arguments(["--name", NAME, "--user", debian::USER])
                 .arguments(["--password-file".as_ref(), password.as_os_str()])
                 .arguments(PATIENT)
                 .arguments(options)
-                .run()
-                .map(drop)
+                .run()?;
+            match fs::remove_file(&layered) {
+                Err(error) if !layers.is_empty() => Err(file_error("remove", &layered)(error)),
+                _ => Ok(()),
+            }
         })?;
-        cache.prune(&kind, &entry)?;
+        cache.prune(kind, &entry)?;
         Ok(BuiltSystem { entry })
     }
 }

@@ -137,6 +137,15 @@ fn add_layer(registry: &Registry, path: &Path) -> Result<Layer, Error> {
     Ok(Layer { digest: registry.add_blob(REPOSITORY, file)?, length })
 }
 
+/// Writes a layer with these pieces, for images that are built without a registry. The release says
+/// that it is `tag`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn layer(path: &Path, tag: &str, pieces: &[Piece<'_>]) -> Result<(), Error> {
+    write_layer(path, tag, pieces).map_err(file_error("write", path))
+}
+
 fn write_layer(path: &Path, tag: &str, pieces: &[Piece<'_>]) -> std::io::Result<()> {
     let system = format!(
         "NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Edge {tag}\"\nID=debian\nVERSION=\"{tag}\"\n"

@@ -5,6 +5,7 @@ use kiln_disk::apply;
 use kiln_disk::fat::update::{Change, Volume};
 use kiln_disk::replay::RecordingDevice;
 use kiln_disk::{BlockDevice as _, Write};
+use kiln_init::blame::Verdict;
 use kiln_init::remember::{Origin, Place, remember};
 use kiln_lab::replay::steps::Step;
 use kiln_lab::replay::{Operation, Overlay};
@@ -87,14 +88,15 @@ fn mark(device: &mut Device, is_used: bool) {
 /// The first process finds no root, twice: it says why, and marks its entry.
 pub fn gives_up(disk: &Overlay) -> Vec<Step> {
     let place = Place { offset: ESP.start, length: ESP.end - ESP.start };
-    let note = |text: &'static str, is_marked: bool| {
+    let note = |text: &'static str, verdict: Verdict| {
         move |device: &mut Device| {
             let origin = Origin { generation: Some(2), root: Release::new(2).argument };
-            let found = remember(device, place, &origin, is_marked, text).unwrap();
-            assert!(found.note.is_some() && found.marked.is_some() == is_marked);
+            let found = remember(device, place, &origin, verdict, text).unwrap();
+            assert!(found.note.is_some() && found.renamed.is_some() == (verdict == Verdict::Bad));
         }
     };
-    steps(disk, &[&note("no root matches\n", false), &note("still no root matches\n", true)])
+    let (first, second) = ("no root matches\n", "still no root matches\n");
+    steps(disk, &[&note(first, Verdict::Keep), &note(second, Verdict::Bad)])
 }
 
 /// A boot file is listed before its root is there.

@@ -11,6 +11,7 @@ use kiln_host::execute::{
     Action, ArgumentOptions, ResetOptions, UpgradeOptions, bless, change_kernel_arguments, deploy,
     refresh, reset, rollback, take_back, update_loaders, upgrade,
 };
+use kiln_host::hooks::NoHooks;
 use kiln_host::ledger::{Ledger, Slot, State};
 use kiln_host::machine::{FailureNote, RECOVERY_FACTS, Staged};
 use kiln_host::plan::{ArgumentEdit, LoaderPlan, LoaderVerdict, ResetRequest};
@@ -156,7 +157,7 @@ fn bring(machine: &Machine, from: &(Registry, Options), number: u8, action: Acti
     let build = BuildOptions::without_media(source.clone(), reading, machine.paths.cache.clone());
     let mut options = UpgradeOptions::new(build, source, action);
     options.build.threads = 1;
-    upgrade(&machine.paths, &options, &mut Silent, quiet).unwrap();
+    upgrade(&machine.paths, &options, &mut Silent, &mut NoHooks, quiet).unwrap();
 }
 
 /// Over a release that could have been gone back to.
@@ -240,7 +241,7 @@ pub fn refreshes(machines: &[Machine]) {
 /// Recovery's release into a slot.
 pub fn deploys(machines: &[Machine]) {
     for machine in machines {
-        assert_eq!(deploy(&machine.paths, false, quiet).unwrap().2, Some(3));
+        assert_eq!(deploy(&machine.paths, false, &mut NoHooks, quiet).unwrap().2, Some(3));
     }
 }
 
@@ -250,7 +251,8 @@ pub fn resets(machines: &[Machine]) {
     let forget = ResetRequest { keep: &[], wipe_state: false };
     for machine in machines {
         let ask = |request| {
-            reset(&machine.paths, ResetOptions { request, dry_run: false }, quiet).unwrap();
+            reset(&machine.paths, ResetOptions { request, dry_run: false }, &mut NoHooks, quiet)
+                .unwrap();
             machine.next_step();
         };
         ask(wipe);

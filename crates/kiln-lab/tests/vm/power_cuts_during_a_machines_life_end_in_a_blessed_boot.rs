@@ -23,6 +23,7 @@ use kiln_host::esp::SystemPartitionDevice;
 use kiln_host::execute::{
     ArgumentOptions, ResetOptions, bless, change_kernel_arguments, reset, rollback,
 };
+use kiln_host::hooks::NoHooks;
 use kiln_host::machine::Paths;
 use kiln_host::plan::{ArgumentEdit, ResetRequest};
 use kiln_lab::replay::steps::{Places, Step, steps};
@@ -293,5 +294,5 @@ fn live(folder: &Path) {
     rollback(&paths, false, quiet).unwrap();
     next_step();
     let request = ResetRequest { keep: &[], wipe_state: true };
-    reset(&paths, ResetOptions { request, dry_run: false }, quiet).unwrap();
+    reset(&paths, ResetOptions { request, dry_run: false }, &mut NoHooks, quiet).unwrap();
 }

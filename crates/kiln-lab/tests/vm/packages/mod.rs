@@ -39,7 +39,8 @@ pub(crate) fn unpacked(
     arguments.extend(hook.map(|hook| format!("--extract-hook={hook}")));
     let mut inputs: Vec<&[u8]> = vec![SUITE.as_bytes(), EPOCH.as_bytes(), mirror.as_bytes()];
     inputs.extend(arguments.iter().map(|argument| argument.as_bytes()));
-    let kind = format!("packages-{architecture}");
+    // One kind for each set: pruning then drops earlier results of the same one only.
+    let kind = format!("packages-{architecture}-{}", packages.first().unwrap_or(&"none"));
     let cache = Cache::open()?;
     let entry = cache.get(&kind, &inputs, |folder| {
         Oracle::new("mmdebstrap")
