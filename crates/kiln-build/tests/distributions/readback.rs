@@ -17,7 +17,7 @@ use crate::model::{Facts, Kind, file};
 
 /// Places where Kiln's layer puts its own; whatever is below them counts as well. An image that has
 /// one of them itself is compared there nevertheless.
-const LAYER: [&str; 23] = [
+const LAYER: [&str; 30] = [
     "dev",
     "efi",
     "etc/systemd",
@@ -32,7 +32,14 @@ const LAYER: [&str; 23] = [
     "state",
     "sys",
     "tmp",
+    "usr/bin/cos-deploy",
+    "usr/bin/cos-installer",
+    "usr/bin/cos-reset",
+    "usr/bin/cos-setup",
+    "usr/bin/cos-upgrade",
+    "usr/bin/elemental",
     "usr/bin/kiln",
+    "usr/bin/yip",
     "usr/lib/kiln",
     "usr/lib/sysimage",
     "usr/lib/systemd/system",

@@ -52,6 +52,7 @@ fn appliance(work: &WorkDirectory) -> Result<kiln_lab::product::BuiltSystem, Err
 }
 
 #[test]
+#[ignore = "four boots and an installation; the longer list"]
 fn an_elemental_appliance_boots_installs_and_keeps_what_it_lists() -> Result<(), Failure> {
     let work = WorkDirectory::new("appliance")?;
     let system = appliance(&work)?;

@@ -17,6 +17,10 @@ const ROUNDS: [&[&str]; 3] = [
     &["settle", "--timeout=60"],
 ];
 
+/// udevadm does nothing in a root that is not that of the first process, unless it is told that this is
+/// meant (systemd, docs/ENVIRONMENT.md).
+const ENVIRONMENT: (&str, &str) = ("SYSTEMD_IGNORE_CHROOT", "1");
+
 /// udev of the image.
 pub(super) struct DeviceManager {
     root: PathBuf,
@@ -69,10 +73,11 @@ impl DeviceManager {
         arguments: &[&str],
         say: &dyn Fn(&str),
     ) -> Result<(), Error> {
+        let environment = [(ENVIRONMENT.0.to_owned(), ENVIRONMENT.1.to_owned())];
         let finished = programs.run(&Invocation {
             program,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
-            environment: &[],
+            environment: &environment,
             root: Path::new(&self.root),
         })?;
         // A device that takes too long is missed where it is needed, by its name.
@@ -95,6 +100,7 @@ mod tests {
 
     impl Programs for Recorded {
         fn run(&mut self, invocation: &Invocation<'_>) -> Result<Finished, Error> {
+            assert_eq!(invocation.environment, [("SYSTEMD_IGNORE_CHROOT".into(), "1".into())]);
             self.0.push(format!("{} {}", invocation.program, invocation.arguments.join(" ")));
             Ok(Finished::default())
         }

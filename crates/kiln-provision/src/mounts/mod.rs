@@ -105,6 +105,13 @@ impl Wishes {
     pub fn decide(mut self, layout: Option<&str>) -> (Mounts, Vec<String>) {
         let has_file = layout.is_some_and(|text| self.layout_file(text));
         let is_reference = has_file || self.persistent.replaced.is_some();
+        // On a machine of Elemental's this volume holds what persists of one folder. Here each such folder
+        // has a place of its own in the state, which a whole state bound over it would hide.
+        let (own, others): (Vec<_>, Vec<_>) = self.volumes.into_iter().partition(|volume| {
+            state_folder(&volume.device) == Some("") && DEFAULT.contains(&volume.path.as_str())
+        });
+        self.volumes = others;
+        self.persistent.added.extend(own.into_iter().map(|volume| (volume.path, false)));
         let mut wanted = mounts::Wishes::default();
         let said = &mut self.said;
 

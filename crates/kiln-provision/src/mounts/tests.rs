@@ -151,9 +151,9 @@ fn a_layout_file_has_the_last_word() {
         (
             "",
             Some("VOLUMES=\"LABEL=COS_PERSISTENT:/usr/local\"\n"),
-            "ephemeral /etc; ephemeral /home; ephemeral /opt; ephemeral /root; ephemeral /srv; \
-          ephemeral /var; volume LABEL=COS_PERSISTENT /usr/local auto defaults",
-            &["`/usr/local` stays: it lies on the volume"],
+            "persistent overlay /usr/local; ephemeral /etc; ephemeral /home; ephemeral /opt; \
+          ephemeral /root; ephemeral /srv; ephemeral /var",
+            &[],
         ),
         (
             "",
@@ -219,8 +219,7 @@ fn the_usual_layout_of_k3s_is_carried_out() {
     let expected = "memory 25%; persistent bind /etc/rancher; persistent bind /etc/ssh; \
         persistent bind /etc/systemd; persistent bind /home; persistent bind /opt; \
         persistent bind /root; persistent bind /usr/libexec; persistent bind /usr/local/bin; \
-        ephemeral /etc; ephemeral /srv; ephemeral /usr/local; \
-        volume LABEL=COS_PERSISTENT /var auto defaults";
+        persistent overlay /var; ephemeral /etc; ephemeral /srv; ephemeral /usr/local";
     assert_eq!(found, expected);
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("`/usr/libexec` hides"), "{said:?}");
