@@ -6,12 +6,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use kiln_host::machine::{Machine, Paths};
 use kiln_host::{Error, execute};
 
 use super::translation::{Guard, Translation};
 use crate::render::Failure;
+
+/// How long a disk that a document names may take to appear; slow controllers need about 20 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked for.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What comes of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +62,23 @@ pub(super) fn look(guard: &Guard, paths: &Paths) -> Result<Decision, Failure> {
         Err(error) => return Err(error.into()),
     };
     let target = match guard {
-        Guard::Install { target, .. } => real(Path::new(&paths.node(&target.to_string_lossy()))),
+        Guard::Install { target, .. } => {
+            let node = paths.node(&target.to_string_lossy());
+            wait_for(Path::new(&node), PATIENCE);
+            real(Path::new(&node))
+        }
         Guard::Deploy { .. } => PathBuf::new(),
     };
     decide(guard, &target, here.as_ref())
+}
+
+/// Waits for a disk that its driver may not have shown yet: documents ask for it by name as soon as there
+/// is a network, and no unit of theirs waits for disks. That it is missing is said by the installation.
+fn wait_for(node: &Path, patience: Duration) {
+    let end = Instant::now() + patience;
+    while !node.exists() && Instant::now() < end {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Where a name of a disk leads.
@@ -117,6 +136,21 @@ mod tests {
             is_installed: words.contains("installed"),
             has_system: words.contains("system"),
         })
+    }
+
+    #[test]
+    fn a_disk_that_comes_late_is_waited_for_and_one_that_never_comes_is_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = folder.path().join("sda");
+        wait_for(&node, Duration::ZERO);
+        let late = node.clone();
+        let driver = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            fs::write(late, "").unwrap();
+        });
+        wait_for(&node, Duration::from_secs(600));
+        assert!(node.exists());
+        driver.join().unwrap();
     }
 
     #[test]
