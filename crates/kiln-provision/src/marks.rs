@@ -110,10 +110,12 @@ impl Ledger {
         let stage: String =
             stage.chars().take(64).map(|one| if is_plain(one) { one } else { '_' }).collect();
         self.write(&format!("{REPORT}{stage}.json"), &text)?;
-        match &report.aborted {
-            Some(reason) => self.write(FAILURE, format!("{reason}\n").as_bytes()),
-            None => Ok(()),
-        }
+        report.aborted.as_ref().map_or(Ok(()), |reason| self.fail(reason))
+    }
+
+    /// Keeps why nothing could be done.
+    pub(crate) fn fail(&self, reason: &str) -> Result<(), Error> {
+        self.write(FAILURE, format!("{reason}\n").as_bytes())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {

@@ -72,7 +72,7 @@ pub fn run(
 }
 
 /// Undoes what an attempt left that was cut off.
-fn recover(surroundings: &mut Surroundings<'_>) -> Result<(), Error> {
+pub(crate) fn recover(surroundings: &mut Surroundings<'_>) -> Result<(), Error> {
     let Some(ledger) = &surroundings.ledger else { return Ok(()) };
     if !ledger.is_cut_off()? {
         return Ok(());

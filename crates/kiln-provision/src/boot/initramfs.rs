@@ -8,6 +8,7 @@ use kiln_etc::mounts::{Mounts, PATH, format};
 use super::device_manager::DeviceManager;
 use super::uplink::Uplink;
 use super::{Boot, Ended, KEPT, PROVISIONED, SHOWN, generation, keep, today};
+use crate::run::recover;
 use crate::sources::{
     BlockVolumes, Document, Search, gather_all, own_boot_partition, wants_network,
 };
@@ -66,6 +67,7 @@ fn work(
         let fault = gathered.failures.first().cloned();
         let fault = fault.or_else(|| gathered.checked.first_boot_fault());
         if let Some(fault) = fault {
+            ledger.fail(&fault)?;
             return failed(boot, &mut web, Vec::new(), fault);
         }
     }
@@ -136,12 +138,15 @@ fn carry_out(
         values,
         random: &mut random_bytes,
         images: boot.network.clone(),
-        ledger: Some(ledger),
+        // What an attempt left is undone in the system that it was made in, and not in recovery's memory.
+        ledger: (!boot.is_recovery).then_some(ledger),
         say: &mut tell_line,
         environment: Vec::new(),
     };
     let checked = &due.gathered.checked;
     let mut reports = Vec::new();
+    // Also where the document that was cut off is gone since.
+    recover(&mut surroundings)?;
     if due.is_pending {
         let stage = Stage::main(Moment::FirstBoot);
         reports.push(run(&checked.plan, &stage, &checked.sources, &mut surroundings));

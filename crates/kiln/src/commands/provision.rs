@@ -1,7 +1,7 @@
 //! `kiln provision`: the configuration before the system starts, as the first process asks for it.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -114,9 +114,9 @@ fn folders(arguments: &ProvisionArguments) -> Result<[PathBuf; 3], Failure> {
     if let Ok(folders) = <[PathBuf; 3]>::try_from(arguments.folders.clone()) {
         return Ok(folders);
     }
-    if is_running() {
+    if !is_before_the_system() {
         return Err(Failure::new(
-            "the system runs already",
+            "only the first process calls this, before the system starts",
             "`kiln stage NAME` carries a stage out on a running system",
         ));
     }
@@ -127,13 +127,14 @@ fn folders(arguments: &ProvisionArguments) -> Result<[PathBuf; 3], Failure> {
     Ok(["/", state, RUN].map(PathBuf::from))
 }
 
-/// Whether the system has started: until then the first process has another root than this one.
-fn is_running() -> bool {
+/// Whether the first process is Kiln's and has not handed over yet: it has left the facts of this boot, and
+/// has another root than this one, which in a container it may have, too.
+fn is_before_the_system() -> bool {
     let identity = |path: &str| {
         let found = std::fs::metadata(path).ok()?;
         Some((found.dev(), found.ino()))
     };
-    identity("/proc/1/root/.") == identity("/.")
+    Path::new(RUN).join("boot").is_file() && identity("/proc/1/root/.") != identity("/.")
 }
 
 /// What was found and what is wrong with it. Places without documents are not worth a line of a console,

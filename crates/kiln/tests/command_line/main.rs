@@ -18,6 +18,7 @@ mod install;
 mod legacy;
 mod life;
 mod machine;
+mod provision;
 mod push;
 mod signatures;
 mod stage;
