@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 use crate::accounts::{AccountFile, Accounts, FILE_MAXIMUM, merge};
 use crate::error::file;
-use crate::file::{is_missing, read_small, remove, replace, sync_folder};
+use crate::family::names;
+use crate::file::{read_small, remove, replace, sync_folder};
 use crate::{Error, copy, derived, upper};
 
 /// Folder of all layers, below the state. A reset keeps it (`kiln_boot::reset`).
@@ -270,19 +271,6 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
 fn make_private(path: &Path) -> Result<(), Error> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path).map_err(file("create", path))
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if is_missing(&error) => return Ok(Vec::new()),
-        Err(source) => return Err(file("read", folder)(source)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.map_err(file("read", folder))?.file_name().into_string().ok());
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

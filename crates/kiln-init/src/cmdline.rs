@@ -6,6 +6,7 @@
 
 use crate::Error;
 use kiln_etc::EtcMode;
+use kiln_sys::command_line::words;
 use kiln_verity::RootArgument;
 use std::time::Duration;
 
@@ -113,27 +114,6 @@ fn parse_deadline(value: &str) -> Option<Option<Duration>> {
     }
     let seconds = value.parse::<u64>().ok().filter(|&seconds| seconds <= DEADLINE_MAXIMUM)?;
     Some((seconds > 0).then(|| Duration::from_secs(seconds)))
-}
-
-/// Splits at white space; double quotes hold a word together and vanish, as in the kernel's
-/// `next_arg` (lib/cmdline.c).
-pub(crate) fn words(text: &str) -> Vec<String> {
-    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            letter if letter.is_ascii_whitespace() && !quoted => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            letter => word.push(letter),
-        }
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
 }
 
 #[cfg(test)]

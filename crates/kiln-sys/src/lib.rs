@@ -16,6 +16,7 @@ pub mod block;
 pub mod capture;
 #[cfg(feature = "codec")]
 pub mod codec;
+pub mod command_line;
 mod error;
 pub mod extended;
 pub mod inode;

@@ -3,11 +3,12 @@
 //! Reads no document. What it takes for one and is none costs a boot the start of one program; what it
 //! overlooked would never be carried out, so the places here are those of `kiln_provision::sources`.
 
-use crate::cmdline::{Mode, words};
+use crate::cmdline::Mode;
 use crate::console::note;
 use crate::disks::Disk;
 use crate::modules::{self, Modules};
 use kiln_disk::fat::Fat;
+use kiln_sys::command_line::words;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,6 @@
 
 mod fields;
 mod ip;
-mod words;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::link::{Mac, is_link_name};
 use fields::{Fields, parse_address, parse_network};
-use words::words;
+use kiln_sys::command_line::words;
 
 pub(crate) use fields::{prefix_of_mask, usual_prefix};
 

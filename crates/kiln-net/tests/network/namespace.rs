@@ -9,8 +9,8 @@ use kiln_net::{Error, Leases, Network, Options};
 const INSIDE: &str = "KILN_NET_INSIDE";
 
 /// Runs `body` in namespaces of its own for networks and mounts, with `v0` and `v1` as the ends of a
-/// wire and `v1` switched on. The test is run once more, in a process that begins there: a namespace
-/// made by a thread would need unsafe code.
+/// wire and `v1` switched on. The test is run once more, in a process that begins there: to
+/// enter one from a thread is nothing that a test may do by itself.
 pub(crate) fn inside(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         ip("link set lo up");

@@ -1,11 +1,13 @@
-//! The words of a kernel command line.
+//! The words of the kernel command line, as the kernel itself splits it.
 //!
-//! The reader of kiln-boot was not taken: it keeps quotes, because it writes the line back, and
-//! pulls in all that makes boot files.
+//! Everybody who reads the line before the system runs has to see the same words, or an argument that one
+//! of them refuses is taken by another. The reader of kiln-boot is another one: it keeps quotes, because
+//! it writes the line back.
 
 /// Splits at white space; double quotes hold a word together and vanish, as in the kernel's
 /// `next_arg` (lib/cmdline.c).
-pub(super) fn words(text: &str) -> Vec<String> {
+#[must_use]
+pub fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
     for letter in text.chars() {
         match letter {
