@@ -22,7 +22,11 @@ const OTHERS: &[&str] = &[
     "e2fsprogs",
     "erofs-utils",
     "gdisk",
+    "genisoimage",
+    "grub-common",
+    "grub-pc-bin",
     "iproute2",
+    "libarchive-tools",
     "mmdebstrap",
     "mtools",
     "musl-tools",
@@ -36,6 +40,7 @@ const OTHERS: &[&str] = &[
     "strace",
     "time",
     "uidmap",
+    "xorriso",
     "zstd",
 ];
 

@@ -242,7 +242,8 @@ impl Error {
                 Some("check suite, packages and network; `-o` must name a new folder".into())
             }
             Self::Inspect { .. } => Some(
-                "give a raw or qcow2 disk, a root image (NAME.root) or a boot file (NAME.efi)"
+                "give a disk (raw, qcow2, VMDK, OVA, VHD), a root image (NAME.root) or a boot file \
+                 (NAME.efi)"
                     .into(),
             ),
             Self::Read { .. }

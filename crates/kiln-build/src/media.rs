@@ -1,8 +1,9 @@
 //! Disks of a release: what goes where.
 //!
 //! A built disk carries the ESP and slot A, or recovery in its place; the first boot adds the rest,
-//! because only the machine knows how large its disk is. The qcow2 disk is larger than its contents from the start, so that
-//! a virtual machine has room without anybody growing it.
+//! because only the machine knows how large its disk is. Disks of virtual machines are larger than
+//! their contents from the start, so that they have room without anybody growing them; clouds give
+//! a machine a disk of the wanted size themselves.
 
 use std::fs::File;
 
@@ -10,12 +11,17 @@ use kiln_disk::fat::{FatFile, format_filesystem};
 use kiln_disk::gpt::Gpt;
 use kiln_disk::layout::{self, BuildOptions as LayoutOptions};
 use kiln_disk::{Guid, PartitionEntry};
-use kiln_media::{Content, DiskPlan, Piece, Qcow2Options, write_qcow2, write_raw};
+use kiln_media::{
+    Appliance, Content, Disk, DiskPlan, Format, GceOptions, MediumFacts, Piece, Qcow2Options,
+    VhdOptions, VmdkOptions, ZstOptions, check, free_space, write_gce, write_ova, write_qcow2,
+    write_raw, write_vhd, write_vmdk, write_zst,
+};
+use kiln_release::Release;
 
 use crate::assemble::identifier;
 use crate::output::Outputs;
 use crate::watch::growing;
-use crate::{BuildOptions, Error, Mode, Progress, format_size};
+use crate::{BuildOptions, Error, Mode, Progress, Step, format_size};
 
 /// Label of the ESP's file system: 11 bytes, padded (FAT specification, BS_VolLab).
 const ESP_LABEL: &[u8; 11] = b"KILN-ESP   ";
@@ -30,9 +36,16 @@ const DELIVERED_FACTS: &str = "EFI/kiln/release.json";
 /// The same of what recovery holds, see `kiln_host::machine`.
 const RECOVERY_FACTS: &str = "EFI/kiln/recovery.json";
 
-/// Virtual size of a qcow2 disk in bytes: room for both slots, recovery and a few GiB of state.
-/// The file holds only what is written.
-const QCOW2_VIRTUAL_LENGTH: u64 = 16 << 30;
+/// Virtual size of disks for virtual machines (qcow2, VMDK, OVA) in bytes: room for both slots,
+/// recovery and a few GiB of state. The file holds only what is written.
+const VIRTUAL_LENGTH: u64 = 16 << 30;
+
+/// Level of deflate in all formats that have it: zlib's own default, which `qemu-img convert -c`
+/// takes as well, so that `cargo xtask bench media` compares equal with equal.
+const DEFLATE_LEVEL: u32 = 6;
+
+/// Level of Zstandard.
+const ZSTD_LEVEL: i32 = 3;
 
 /// What a disk carries.
 #[derive(Debug)]
@@ -42,6 +55,8 @@ pub(crate) struct DiskContents<'a> {
     pub(crate) boot_file: &'a [u8],
     /// Loaders with their paths in the ESP.
     pub(crate) loaders: &'a [(String, Vec<u8>)],
+    /// What is on it, for formats that say so.
+    pub(crate) release: &'a Release,
     /// `release.json`, which tells the machine what it was delivered with.
     pub(crate) facts: &'a [u8],
     /// The root image with its hash tree.
@@ -59,21 +74,15 @@ pub(crate) struct DiskContents<'a> {
 /// Writes the disks that the options ask for.
 pub(crate) fn write(
     outputs: &mut Outputs,
-    name: &str,
     contents: &DiskContents<'_>,
     options: &BuildOptions,
     progress: &mut dyn Progress,
 ) -> Result<(), Error> {
-    if !options.formats.raw && !options.formats.qcow2 {
+    let formats = options.formats.disks();
+    if formats.is_empty() {
         return Ok(());
     }
     let table = table(contents, options)?;
-    // The qcow2 disk is made from the raw one, which then may have to go without a name.
-    let raw = if options.formats.raw {
-        outputs.create(&format!("{name}.raw"))?
-    } else {
-        outputs.unnamed()?
-    };
     let esp = placed(&table, layout::ESP)?;
     let loaders = contents.loaders.iter();
     let mut files: Vec<FatFile<'_>> =
@@ -104,19 +113,119 @@ pub(crate) fn write(
         ],
         table,
     };
-    let written =
-        contents.root_length + files.iter().map(|file| file.bytes.len() as u64).sum::<u64>();
-    let length = growing(&raw, written, progress, || write_raw(&raw, &plan))?;
-    if options.formats.qcow2 {
-        let file = outputs.create(&format!("{name}.qcow2"))?;
-        let qcow2 = Qcow2Options {
-            virtual_length: Some(length.max(QCOW2_VIRTUAL_LENGTH)),
-            compression: None,
-            threads: options.threads,
-        };
-        growing(&file, written, progress, || write_qcow2(&raw, &file, &qcow2))?;
+    let disk = Disk::planned(&plan)?;
+    tell_sizes(&disk, &formats, contents.root, progress);
+    let mut writer = Writer { disk: &disk, plan: &plan, contents, options, vmdk: None };
+    let mut written = Vec::new();
+    for format in formats {
+        let file = outputs.create(&format!("{}.{}", contents.release.name, format.ending()))?;
+        if format == Format::Ova && writer.vmdk.is_none() {
+            // The one format that is made from another, which then has no name.
+            writer.write(Format::Vmdk, outputs.unnamed()?, progress)?;
+        }
+        written.push((format, writer.write(format, file, progress)?));
+    }
+    if options.check {
+        progress.step(Step::Check);
+        for (format, file) in &written {
+            check(&disk, *format, file)?;
+            progress.detail(&format!("{} holds what was planned", format.ending()));
+        }
     }
     Ok(())
+}
+
+/// Says how large the disk is, and warns where there is clearly no room for it. It is no error:
+/// some file systems store the same bytes once.
+fn tell_sizes(disk: &Disk<'_>, formats: &[Format], beside: &File, progress: &mut dyn Progress) {
+    let (length, occupied) = (disk.length(), disk.occupied());
+    progress.detail(&format!(
+        "a disk of {}, of which {} are in use",
+        format_size(length),
+        format_size(occupied)
+    ));
+    // The length of the others depends on how well the contents pack.
+    let is_plain = |format: &&Format| matches!(format, Format::Raw | Format::Vhd);
+    let needed = occupied.saturating_mul(formats.iter().filter(is_plain).count() as u64);
+    if let Some(free) = free_space(beside).filter(|free| *free < needed) {
+        progress.warning(&format!(
+            "the disks need {}, and {} are free",
+            format_size(needed),
+            format_size(free)
+        ));
+    }
+}
+
+/// Writes one format after the other.
+struct Writer<'a> {
+    disk: &'a Disk<'a>,
+    plan: &'a DiskPlan<'a>,
+    contents: &'a DiskContents<'a>,
+    options: &'a BuildOptions,
+    /// The VMDK, once there is one: an OVA holds it.
+    vmdk: Option<(File, MediumFacts)>,
+}
+
+impl Writer<'_> {
+    /// Writes a format into its file and returns the file.
+    fn write(
+        &mut self,
+        format: Format,
+        file: File,
+        progress: &mut dyn Progress,
+    ) -> Result<File, Error> {
+        let (disk, threads) = (self.disk, self.options.threads);
+        let virtual_length = Some(disk.length().max(VIRTUAL_LENGTH));
+        let identifier = identifier(format.ending(), self.contents.root_hash);
+        let [a, b, c, d, ..] = identifier;
+        let vmdk = VmdkOptions {
+            virtual_length,
+            level: DEFLATE_LEVEL,
+            threads,
+            content: u32::from_le_bytes([a, b, c, d]),
+        };
+        let work = || match format {
+            Format::Raw => write_raw(&file, self.plan).map(|_| None),
+            Format::RawZst => {
+                write_zst(disk, &file, &ZstOptions { level: ZSTD_LEVEL, threads }).map(|_| None)
+            }
+            Format::Qcow2 => {
+                let compression = Some(DEFLATE_LEVEL);
+                let options = Qcow2Options { virtual_length, compression, threads };
+                write_qcow2(disk, &file, &options).map(|_| None)
+            }
+            Format::Vmdk => write_vmdk(disk, &file, &vmdk).map(Some),
+            Format::Ova => match &self.vmdk {
+                Some((vmdk, facts)) => {
+                    let appliance = appliance(self.contents.release, *facts);
+                    write_ova(vmdk, &file, &appliance).map(|_| None)
+                }
+                // It is written before, see `write`.
+                None => Ok(None),
+            },
+            Format::Vhd => write_vhd(disk, &file, &VhdOptions { identifier }).map(|_| None),
+            Format::Gce => {
+                let options = GceOptions { level: DEFLATE_LEVEL, threads };
+                write_gce(disk, &file, &options).map(|_| None)
+            }
+        };
+        let facts = growing(&file, disk.occupied(), progress, work)?;
+        if let Some(facts) = facts {
+            let handle = file.try_clone().map_err(Error::Contents)?;
+            self.vmdk = Some((handle, facts));
+        }
+        Ok(file)
+    }
+}
+
+fn appliance(release: &Release, disk: MediumFacts) -> Appliance<'_> {
+    Appliance {
+        name: &release.name,
+        title: &release.title,
+        version: &release.version,
+        is_x86: release.architecture == "amd64",
+        disk,
+    }
 }
 
 fn table(contents: &DiskContents<'_>, options: &BuildOptions) -> Result<Gpt, Error> {

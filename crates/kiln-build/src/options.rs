@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use kiln_erofs::Codec;
+use kiln_media::Format as Disk;
 use kiln_registry::{Options as RegistryOptions, Source};
 pub use kiln_tree::Limits as TreeLimits;
 
@@ -16,12 +17,40 @@ pub use kiln_boot::modules::sets::ModuleSet;
 pub use kiln_boot::os_release::Mode;
 
 /// Which files a build writes beside the root image and the boot file, which it always writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Formats {
     /// `NAME.raw`.
     pub raw: bool,
+    /// `NAME.raw.zst`.
+    pub raw_zst: bool,
     /// `NAME.qcow2`.
     pub qcow2: bool,
+    /// `NAME.vmdk`.
+    pub vmdk: bool,
+    /// `NAME.ova`.
+    pub ova: bool,
+    /// `NAME.vhd`.
+    pub vhd: bool,
+    /// `NAME.gce.tar.gz`.
+    pub gce: bool,
+}
+
+impl Formats {
+    /// The disks among them, in the order in which they are written.
+    pub(crate) fn disks(self) -> Vec<Disk> {
+        [
+            (self.raw, Disk::Raw),
+            (self.raw_zst, Disk::RawZst),
+            (self.qcow2, Disk::Qcow2),
+            (self.vmdk, Disk::Vmdk),
+            (self.ova, Disk::Ova),
+            (self.vhd, Disk::Vhd),
+            (self.gce, Disk::Gce),
+        ]
+        .into_iter()
+        .filter_map(|(is_wanted, format)| is_wanted.then_some(format))
+        .collect()
+    }
 }
 
 /// A login that the image gets. With neither password nor keys the user can only be switched to.
@@ -64,6 +93,8 @@ pub struct BuildOptions {
     pub output: PathBuf,
     /// Which media to write.
     pub formats: Formats,
+    /// Whether disks are read back and compared with what they were made from.
+    pub check: bool,
     /// What the disks start first: the system, or recovery, which then puts the system onto them.
     pub mode: Mode,
     /// The release's name, where not the image's own.
@@ -116,7 +147,8 @@ impl BuildOptions {
             input,
             reading,
             output,
-            formats: Formats { raw: false, qcow2: false },
+            formats: Formats::default(),
+            check: false,
             mode: Mode::System,
             name: None,
             version: None,

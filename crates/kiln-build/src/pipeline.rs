@@ -62,6 +62,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
         boot_path,
         boot_file,
         loaders: &loaders,
+        release: &release,
         facts: facts.as_bytes(),
         root: &root,
         root_length: release.root.length,
@@ -69,7 +70,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Buil
         esp_length,
         slot_length: options.slot_size.or(layout.slot),
     };
-    media::write(&mut outputs, &release.name, &disk, options, progress)?;
+    media::write(&mut outputs, &disk, options, progress)?;
     let files = outputs.commit()?;
     Ok(Built { release, files })
 }

@@ -27,6 +27,8 @@ pub enum Step {
     BootFile,
     /// Writing disks.
     Media,
+    /// Reading disks back.
+    Check,
 }
 
 impl Step {
@@ -44,6 +46,7 @@ impl Step {
             Self::Verity => "hashing the root image",
             Self::BootFile => "assembling the boot file",
             Self::Media => "writing media",
+            Self::Check => "reading media back",
         }
     }
 }

@@ -11,7 +11,7 @@ use kiln_build::inspect::{Contents, DiskFacts, inspect, to_text};
 use kiln_disk::fat::{FatFile, format_filesystem};
 use kiln_disk::{Guid, layout};
 use kiln_erofs::{Codec, Encoder, EncoderOptions, ImageOptions, ValidatedTree, write_image};
-use kiln_media::{Content, DiskPlan, Piece, Qcow2Options, write_qcow2, write_raw};
+use kiln_media::{Content, Disk, DiskPlan, Piece, Qcow2Options, write_qcow2, write_raw};
 use kiln_tree::{ContentStore as _, Kind, Metadata, Node, Tree};
 use kiln_verity::RootArgument;
 
@@ -124,7 +124,7 @@ fn make(folder: &Path, sector_size: u32) -> RootArgument {
     write_raw(&raw, &DiskPlan { table, contents }).unwrap();
     for (name, compression) in [("tiny.qcow2", None), ("small.qcow2", Some(6))] {
         let options = Qcow2Options { virtual_length: Some(4 << 30), compression, threads: 1 };
-        write_qcow2(&raw, &file(&folder.join(name)), &options).unwrap();
+        write_qcow2(&Disk::of_file(&raw).unwrap(), &file(&folder.join(name)), &options).unwrap();
     }
     argument
 }

@@ -73,6 +73,8 @@ pub enum Action {
     Persistence(Persistence),
     /// A volume that is mounted at each boot.
     Volume(Volume),
+    /// An https or http address that is told how the first boot ended.
+    Report(String),
 }
 
 /// Bytes, and where they come from.

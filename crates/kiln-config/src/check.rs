@@ -322,7 +322,11 @@ fn lower(
         };
         let last = part.operations.iter().map(|operation| operation.document).max();
         next = last.unwrap_or(next).max(next).saturating_add(1);
-        plan.operations.extend(part.operations);
+        if plan.operations.is_empty() {
+            plan = part;
+        } else {
+            plan.operations.extend(part.operations);
+        }
     }
     plan.sort();
     plan

@@ -48,11 +48,16 @@ pub(crate) fn check(
     dialect_of: impl Fn(SourceId) -> Option<Dialect>,
     out: &mut Diagnostics,
 ) {
+    let family_of =
+        |operation: &Operation| dialect_of(operation.origin.source).map(Dialect::family);
+    let mut all = plan.operations.iter().filter_map(family_of);
+    let first = all.next();
+    if all.all(|family| Some(family) == first) {
+        return;
+    }
     let mut first: BTreeMap<(&str, &str), (Dialect, &Operation)> = BTreeMap::new();
     for operation in &plan.operations {
-        let Some(dialect) = dialect_of(operation.origin.source).map(Dialect::family) else {
-            continue;
-        };
+        let Some(dialect) = family_of(operation) else { continue };
         for claim in claims(&operation.action) {
             let Some((other, earlier)) = first.get(&claim) else {
                 first.insert(claim, (dialect, operation));

@@ -5,6 +5,9 @@
 //! reader goes on as if the key were absent, so one run finds all faults. A table of keys beside
 //! the reader was dropped: the two would drift apart.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::node::{Key, Node, Value};
 use crate::source::Span;
@@ -18,6 +21,12 @@ pub struct Spanned<T> {
     /// Its place.
     pub span: Span,
 }
+
+/// Keys that most maps may have: one allocation for each map instead of four.
+const KNOWN_KEYS: usize = 16;
+/// Entries up to which each is compared with all before it; a map of a document has a handful, and an index
+/// of these costs more than it saves.
+const FEW_ENTRIES: usize = 16;
 
 /// The keys of one map.
 #[derive(Debug)]
@@ -45,24 +54,19 @@ impl<'node, 'out> Fields<'node, 'out> {
                 return None;
             }
         };
-        let mut seen: std::collections::BTreeMap<&str, Span> = std::collections::BTreeMap::new();
-        for (key, _) in entries {
-            if let Some(first) = seen.get(key.text.as_str()) {
-                let message = format!("`{}` stands twice in {what}", key.text);
-                out.push(
-                    Diagnostic::error("duplicate-key", key.span, message)
-                        .label(*first, "the first is here")
-                        .hint("remove one of the two"),
-                );
-            } else {
-                seen.insert(&key.text, key.span);
-            }
+        for (key, first) in repeated(entries) {
+            let message = format!("`{}` stands twice in {what}", key.text);
+            out.push(
+                Diagnostic::error("duplicate-key", key.span, message)
+                    .label(first, "the first is here")
+                    .hint("remove one of the two"),
+            );
         }
         Some(Self {
             what,
             span: node.span,
             entries,
-            known: Vec::new(),
+            known: Vec::with_capacity(KNOWN_KEYS),
             unknown: Severity::Warning,
             out,
         })
@@ -208,6 +212,27 @@ impl<'node, 'out> Fields<'node, 'out> {
     }
 }
 
+/// Keys that stand in a map already, in its order, each with the place of the first of its name.
+fn repeated(entries: &[(Key, Node)]) -> Vec<(&Key, Span)> {
+    if entries.len() <= FEW_ENTRIES {
+        let keys = || entries.iter().map(|(key, _)| key);
+        let first = |at: usize, key: &Key| keys().take(at).find(|other| other.text == key.text);
+        let twice = keys().enumerate().map(|(at, key)| (key, first(at, key)));
+        return twice.filter_map(|(key, first)| Some((key, first?.span))).collect();
+    }
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    let mut twice = Vec::new();
+    for (key, _) in entries {
+        match seen.entry(&key.text) {
+            Entry::Occupied(first) => twice.push((key, *first.get())),
+            Entry::Vacant(place) => {
+                place.insert(key.span);
+            }
+        }
+    }
+    twice
+}
+
 /// The text of a scalar, or an error that names what was expected.
 pub fn text(node: &Node, what: &str, out: &mut Diagnostics) -> Option<Spanned<String>> {
     if let Some(text) = node.text() {
@@ -234,6 +259,20 @@ mod tests {
     use crate::diagnostic::Diagnostics;
     use crate::source::SourceId;
     use crate::yaml::document;
+
+    #[test]
+    fn keys_that_stand_twice_are_found_in_small_maps_and_large_ones() {
+        for others in [0, 13, 14, 15, 100] {
+            let others: String = (0..others).map(|number| format!("k{number}: 1\n")).collect();
+            let text = format!("path: /a\n{others}path: /b\npath: /c\n");
+            let node = document(SourceId(0), &text).unwrap();
+            let mut out = Diagnostics::default();
+            Fields::open(&node, "a file", &mut out).unwrap();
+            let said: Vec<_> =
+                out.list().iter().map(|one| (one.code, one.labels[0].span.start)).collect();
+            assert_eq!(said, [("duplicate-key", 0), ("duplicate-key", 0)], "{text}");
+        }
+    }
 
     #[test]
     fn every_fault_of_a_map_is_found_in_one_run() {

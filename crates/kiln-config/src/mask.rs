@@ -66,6 +66,13 @@ pub fn masked(action: &Action) -> Action {
             let all = arguments.should_exist.iter_mut().chain(&mut arguments.should_not_exist);
             all.for_each(line_in_place);
         }
+        Action::Report(address) => {
+            // A token in the query is what lets a machine report.
+            if let Some((before, _)) = address.split_once('?') {
+                *address = format!("{before}?{HIDDEN}");
+            }
+            url(address);
+        }
         _ => {}
     }
     action
@@ -236,6 +243,8 @@ mod tests {
             of(Source::Template("hunter2".into()), true),
             of(Source::Remote(remote), false),
             Action::Command(Command { script: "login --password hunter2".into() }),
+            Action::Report("https://u:hunter2@example.com/x".into()),
+            Action::Report("https://example.com/x?key=hunter2".into()),
         ] {
             let shown = serde_json::to_string(&masked(&action)).unwrap();
             assert!(!shown.contains("hunter2"), "{shown}");

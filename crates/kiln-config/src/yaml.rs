@@ -55,10 +55,11 @@ struct Builder<'text> {
     anchors: Vec<(usize, Node)>,
 }
 
-/// A list or map that is still open.
+/// A list or map that is still open: where it begins, its anchor, and where its members begin among those
+/// of all that are open.
 enum Open {
-    List(Span, usize, Vec<Node>),
-    Map(Span, usize, Vec<(Key, Node)>, Option<Key>),
+    List(Span, usize, usize),
+    Map(Span, usize, usize, Option<Key>),
 }
 
 impl Builder<'_> {
@@ -71,24 +72,29 @@ impl Builder<'_> {
         let text = self.text;
         let mut documents = Vec::new();
         let mut open: Vec<Open> = Vec::new();
+        // Members of all that is open lie behind each other and are cut off when it ends: one that grew by
+        // itself would take twice its memory, and most have two or three members.
+        let mut values: Vec<Node> = Vec::new();
+        let mut entries: Vec<(Key, Node)> = Vec::new();
         for event in Parser::new_from_str_with_options(text, settings) {
             let (event, span) = event.map_err(|error| self.fault(&error))?;
             let span = self.span(span);
             let complete = match event {
                 Event::SequenceStart(_, anchor, _) => {
                     self.enter(span)?;
-                    open.push(Open::List(span, anchor, Vec::new()));
+                    open.push(Open::List(span, anchor, values.len()));
                     continue;
                 }
                 Event::MappingStart(_, anchor, _) => {
                     self.enter(span)?;
-                    open.push(Open::Map(span, anchor, Vec::new(), None));
+                    open.push(Open::Map(span, anchor, entries.len(), None));
                     continue;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     self.depth = self.depth.saturating_sub(1);
                     match open.pop() {
-                        Some(Open::List(start, anchor, list)) => {
+                        Some(Open::List(start, anchor, first)) => {
+                            let list: Vec<Node> = values.drain(first..).collect();
                             // The end token of a block stands in front of what follows it.
                             let end = list.last().map_or(span, |node| node.span);
                             self.named(
@@ -96,7 +102,8 @@ impl Builder<'_> {
                                 Node { span: start.to(end), value: Value::List(list) },
                             )
                         }
-                        Some(Open::Map(start, anchor, map, _)) => {
+                        Some(Open::Map(start, anchor, first, _)) => {
+                            let map: Vec<(Key, Node)> = entries.drain(first..).collect();
                             let end = map.last().map_or(span, |(_, node)| node.span);
                             self.named(anchor, Node { span: start.to(end), value: Value::Map(map) })
                         }
@@ -108,7 +115,7 @@ impl Builder<'_> {
                         style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.suffix() == "str");
                     let value = match &*value {
                         "" | "~" | "null" | "Null" | "NULL" if !quoted => Value::Null,
-                        text => Value::Scalar { text: text.to_owned(), quoted },
+                        _ => Value::Scalar { text: value.into_owned(), quoted },
                     };
                     self.count(span, 1)?;
                     self.named(anchor, Node { span, value })
@@ -123,9 +130,9 @@ impl Builder<'_> {
             match open.last_mut() {
                 None if complete.is_null() => {}
                 None => documents.push(complete),
-                Some(Open::List(_, _, list)) => list.push(complete),
-                Some(Open::Map(_, _, map, key)) => match key.take() {
-                    Some(name) => map.push((name, complete)),
+                Some(Open::List(..)) => values.push(complete),
+                Some(Open::Map(_, _, _, key)) => match key.take() {
+                    Some(name) => entries.push((name, complete)),
                     None => *key = Some(as_key(complete)?),
                 },
             }

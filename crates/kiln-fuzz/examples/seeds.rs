@@ -9,8 +9,14 @@
 mod binary;
 #[path = "seeds/configuration.rs"]
 mod configuration;
+#[path = "seeds/grub.rs"]
+mod grub;
+#[path = "seeds/iso.rs"]
+mod iso;
 #[path = "seeds/keyless.rs"]
 mod keyless;
+#[path = "seeds/media.rs"]
+mod media;
 #[path = "seeds/network.rs"]
 mod network;
 #[path = "seeds/texts.rs"]
@@ -23,7 +29,10 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn Error>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let mut seeds = binary::seeds()?;
+    seeds.extend(media::seeds()?);
+    seeds.extend(iso::seeds()?);
     seeds.extend(texts::seeds());
+    seeds.extend(grub::seeds());
     seeds.extend(network::seeds());
     seeds.extend(configuration::seeds());
     seeds.extend(keyless::seeds(&corpus)?);

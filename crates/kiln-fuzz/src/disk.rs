@@ -1,18 +1,15 @@
-//! Partition tables, FAT and qcow2, each on a sparse disk.
+//! Partition tables and FAT, each on a sparse disk.
 
 use kiln_disk::gpt::{self, Copy};
 use kiln_disk::layout::{self, CompleteOptions};
 use kiln_disk::{BlockDevice, Guid, apply, fat::Fat};
-use kiln_media::qcow2::Qcow2Device;
 
+use crate::repair;
 use crate::sparse::SparseDisk;
-use crate::{memory, repair};
 
 /// Files read from a file system, and the most bytes of each.
 const FILES: usize = 200;
 const FILE_BYTES: u32 = 1 << 20;
-/// Bytes read from the start of a qcow2 disk.
-const READ_BYTES: u64 = 256 << 10;
 
 /// Reads a partition table. A table that is accepted is the same after it was created anew and
 /// after it was updated in place, and the functions of the layout take it without harm.
@@ -115,32 +112,4 @@ pub fn fat(data: &[u8]) -> bool {
         }
     }
     true
-}
-
-/// Opens a qcow2 image and reads it in one piece and in many: both must be the same.
-pub fn qcow2(data: &[u8]) -> bool {
-    let Some(disk) = SparseDisk::parse(data) else { return false };
-    let file = memory::file();
-    if file.set_len(disk.length()).is_err() {
-        return false;
-    }
-    for (offset, bytes) in disk.pieces() {
-        let length = (disk.length() - offset).min(bytes.len() as u64) as usize;
-        memory::write(&file, offset, &bytes[..length]);
-    }
-    let Ok(device) = Qcow2Device::open(file) else { return false };
-    let length = device.length().min(READ_BYTES) as usize;
-    let mut whole = vec![0; length];
-    let read = device.read_at(0, &mut whole);
-    let mut pieces = vec![0; length];
-    let mut outcome = Ok(());
-    for (number, piece) in pieces.chunks_mut(3000).enumerate() {
-        outcome = outcome.and(device.read_at(number as u64 * 3000, piece));
-    }
-    assert_eq!(read.is_ok(), outcome.is_ok(), "{read:?} against {outcome:?}");
-    assert!(read.is_err() || whole == pieces, "two readings differ");
-    let mut end = [0; 512];
-    let _ = device.read_at(device.length().saturating_sub(512), &mut end);
-    assert!(device.read_at(device.length(), &mut end).is_err(), "a read beyond the end");
-    read.is_ok()
 }

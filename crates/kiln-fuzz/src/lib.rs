@@ -13,9 +13,12 @@ mod boot;
 mod configuration;
 mod disk;
 mod erofs;
+mod grub;
 mod handed_over;
+mod iso;
 mod keyless;
 mod layers;
+mod media;
 mod memory;
 mod network;
 mod oci;
@@ -30,11 +33,14 @@ mod writable;
 pub use accounts::accounts;
 pub use boot::{kernel_image, module_file, module_index, uki};
 pub use configuration::{configuration, configuration_steps, template};
-pub use disk::{fat, gpt, qcow2};
+pub use disk::{fat, gpt};
 pub use erofs::{erofs_image, root_image};
+pub use grub::grub_environment;
 pub use handed_over::{oem_strings, tftp};
+pub use iso::iso;
 pub use keyless::keyless;
 pub use layers::layer_merge;
+pub use media::{gce, ova, qcow2, raw_zst, vhd, vmdk};
 pub use network::{dhcp, network_arguments};
 pub use oci::{docker_image, image_archive, oci_image, registry_text, source_name};
 pub use signature::signature;
@@ -65,8 +71,11 @@ pub const TARGETS: &[Target] = &[
     ("entry_name", entry_name),
     ("erofs_image", erofs_image),
     ("fat", fat),
+    ("gce", gce),
     ("gpt", gpt),
+    ("grub_environment", grub_environment),
     ("image_archive", image_archive),
+    ("iso", iso),
     ("kernel_arguments", kernel_arguments),
     ("kernel_image", kernel_image),
     ("keyless", keyless),
@@ -79,7 +88,9 @@ pub const TARGETS: &[Target] = &[
     ("oci_image", oci_image),
     ("oem_strings", oem_strings),
     ("os_release", os_release),
+    ("ova", ova),
     ("qcow2", qcow2),
+    ("raw_zst", raw_zst),
     ("registry_text", registry_text),
     ("release", release),
     ("release_blocks", release_blocks),
@@ -94,4 +105,6 @@ pub const TARGETS: &[Target] = &[
     ("template", template),
     ("tftp", tftp),
     ("uki", uki),
+    ("vhd", vhd),
+    ("vmdk", vmdk),
 ];

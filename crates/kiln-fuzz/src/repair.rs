@@ -49,6 +49,14 @@ pub(crate) fn gpt_header(header: &mut [u8], read: impl Fn(u64, usize) -> Option<
     put(header, 16, sum);
 }
 
+/// The checksum of a VHD's footer: one's complement of the sum of its other bytes, big-endian.
+pub(crate) fn vhd_footer(footer: &mut [u8; 512]) {
+    let own = 64..68;
+    let others = footer.iter().enumerate().filter(|(index, _)| !own.contains(index));
+    let sum = !others.map(|(_, byte)| u32::from(*byte)).sum::<u32>();
+    footer[own].copy_from_slice(&sum.to_be_bytes());
+}
+
 fn put(bytes: &mut [u8], at: usize, value: u32) {
     if let Some(field) = bytes.get_mut(at..at + 4) {
         field.copy_from_slice(&value.to_le_bytes());

@@ -5,6 +5,7 @@ use crate::console::{note, note_time};
 use crate::devices::Devices;
 use crate::disks::Disk;
 use crate::error::file;
+use crate::grub::Said;
 use crate::modules::{self, Background, Modules};
 use crate::own::{self, OwnEntry, Variables};
 use crate::remember::Origin;
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 const FACTS: &str = "/run/kiln/boot";
 /// Where UEFI variables appear, if there are any.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
+/// Where the kernel shows that it was started by UEFI.
+const UEFI: &str = "/sys/firmware/efi";
 /// Vendor of the loader's and the stub's variables (systemd's boot loader interface).
 const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
@@ -54,10 +57,11 @@ fn boot() -> Result<Infallible, Error> {
     let mut devices = Devices::open(modules.clone())?;
     early::mount_variables(&mut devices);
 
-    let found = disks::find(&mut devices)?;
+    let said = if Path::new(UEFI).exists() { Said::default() } else { Said::parse(&text) };
+    let found = disks::find(&mut devices, said.partition)?;
     let is_certain = found.is_certain;
     disks::announce(&found.disk);
-    let own = own_entry();
+    let own = own_entry().or(said.entry);
     let generation = own.as_ref().and_then(OwnEntry::generation);
     let know = |disk: &Disk| {
         // Recovery's boot file has no number, and its root may be that of a good system: no failure

@@ -55,12 +55,14 @@ pub struct Found {
 }
 
 /// Waits for the boot disk. Where the loader has not named it, the first disk of ours is given, so
-/// that its root can be proved while the others are still looked for.
+/// that its root can be proved while the others are still looked for. `named` is the ESP's identity, as
+/// a loader told it that has no variables.
 ///
 /// # Errors
 /// [`Error::NoBootDisk`] after 30 s, [`Error::TwoBootDisks`].
-pub fn find(devices: &mut Devices) -> Result<Found, Error> {
+pub fn find(devices: &mut Devices, named: Option<Guid>) -> Result<Found, Error> {
     let loader = fs::read(LOADER_VARIABLE).ok().and_then(|bytes| loader_partition(&bytes));
+    let loader = loader.or(named);
     let start = Instant::now();
     let deadline = start + PATIENCE;
     let mut settled = false;

@@ -6,7 +6,7 @@
 use crate::blame::{Verdict, blame};
 use crate::console::{note, shout};
 use crate::disks::Disk;
-use crate::remember::{Origin, Place, Remembered, remember};
+use crate::remember::{Origin, Place, Remembered, remember, wish_for_recovery};
 use crate::{Error, bounded, provisioning, state};
 use kiln_disk::FileDevice;
 use kiln_sys::machine::since_start;
@@ -113,7 +113,7 @@ fn record(error: &Error, shown: &str) {
             let Booted { node, place, origin } = booted;
             // Partitions of the disk are in use, but not its ESP.
             match on_disk(node, Access::Shared, *place, origin, verdict, &sentence) {
-                Ok(done) => tell(&done, verdict),
+                Ok(done) => tell(&done, verdict, booted),
                 Err(error) => note(&error.sentence()),
             }
         }
@@ -124,14 +124,19 @@ fn record(error: &Error, shown: &str) {
 }
 
 /// What was done to the ESP, and what follows from it.
-fn tell(done: &Remembered, verdict: Verdict) {
+fn tell(done: &Remembered, verdict: Verdict, booted: &Booted) {
     match (&done.renamed, verdict) {
         (Some(path), Verdict::Bad) => note(&format!("{path}: this boot file is marked as bad")),
         (Some(path), _) => note(&format!("{path}: this boot is not counted")),
         (None, _) => {}
     }
     if verdict == Verdict::GiveBack {
-        provisioning::offer_repair(done.has_recovery);
+        let by_grub = || {
+            let mut device = open(&booted.node, Access::Shared)?;
+            let asked = wish_for_recovery(&mut device, booted.place);
+            asked.map_err(|source| Error::Disk { disk: booted.node.clone(), source })
+        };
+        provisioning::offer_repair(done.has_recovery, &by_grub);
     }
 }
 
@@ -144,15 +149,19 @@ pub(crate) fn on_disk(
     verdict: Verdict,
     sentence: &str,
 ) -> Result<Remembered, Error> {
+    let mut device = open(node, access)?;
+    let done = remember(&mut device, place, origin, verdict, &format!("{sentence}\n"));
+    done.map_err(|source| Error::Disk { disk: node.to_owned(), source })
+}
+
+fn open(node: &str, access: Access) -> Result<FileDevice, Error> {
     let failed = crate::error::file("open", Path::new(node));
     let flags = if access == Access::Exclusive { EXCLUSIVE } else { 0 };
     let mut options = File::options();
     let file = options.read(true).write(true).custom_flags(flags).open(node).map_err(failed)?;
     let sector_size = kiln_sys::block::sector_size(&file, node)?;
     let failed = crate::error::file("open", Path::new(node));
-    let mut device = FileDevice::new(file, sector_size).map_err(failed)?;
-    let done = remember(&mut device, place, origin, verdict, &format!("{sentence}\n"));
-    done.map_err(|source| Error::Disk { disk: node.to_owned(), source })
+    FileDevice::new(file, sector_size).map_err(failed)
 }
 
 /// Writes back what can be written back, and restarts. Returns only if the kernel refuses.

@@ -25,6 +25,7 @@ mod early;
 mod error;
 mod extra;
 mod failure;
+pub mod grub;
 mod handover;
 pub mod identity;
 pub mod kernel_table;

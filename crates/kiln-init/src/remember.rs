@@ -5,11 +5,12 @@
 //! kernel's vfat promises no order of writes, and a failing boot is when power goes off.
 
 use crate::blame::{Verdict, is_listed, new_name};
-use crate::boot_file;
+use crate::{boot_file, grub};
 use kiln_boot::entry::{EntryName, FOLDER, RECOVERY_PATH};
 use kiln_disk::fat::Fat;
 use kiln_disk::fat::update::{Change, Volume};
 use kiln_disk::{BlockDevice, Error, apply};
+use kiln_grub::ENVIRONMENT_PATH;
 use kiln_verity::RootArgument;
 
 /// Folder for notes on the ESP, made level by level.
@@ -74,8 +75,22 @@ pub fn remember(
     if let Some(to) = &renamed {
         esp.change(&Change::Move { from: &own, to })?;
     }
+    // GRUB takes the smaller of its own number and the name's, so this may come second.
+    esp.change_environment(&files, |block| grub::judged(block, generation, verdict))?;
     noted?;
     Ok(Remembered { note: Some(note), renamed, has_recovery: has_recovery(&files) })
+}
+
+/// Asks GRUB for recovery at the next boot. False where there is no GRUB, or none that can be asked.
+///
+/// # Errors
+/// As [`remember`].
+pub fn wish_for_recovery(device: &mut dyn BlockDevice, place: Place) -> Result<bool, Error> {
+    let mut esp = Esp { device, place };
+    let repair = esp.volume()?.repair(FOLDER)?;
+    esp.write(&repair)?;
+    let files = esp.files()?;
+    esp.change_environment(&files, grub::with_recovery_next)
 }
 
 fn has_recovery(files: &[String]) -> bool {
@@ -142,6 +157,21 @@ impl Esp<'_> {
         self.change(&Change::Add { path, bytes })
     }
 
+    /// Changes GRUB's environment block, if there is one and `change` gives another; whether it did.
+    fn change_environment(
+        &mut self,
+        files: &[String],
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<bool, Error> {
+        if !files.iter().any(|path| path.eq_ignore_ascii_case(ENVIRONMENT_PATH)) {
+            return Ok(false);
+        }
+        let block = self.fat()?.read(ENVIRONMENT_PATH, grub::BLOCK_MAXIMUM)?;
+        let Some(bytes) = change(&block) else { return Ok(false) };
+        self.change(&Change::Replace { path: ENVIRONMENT_PATH, bytes: &bytes })?;
+        Ok(true)
+    }
+
     fn change(&mut self, change: &Change<'_>) -> Result<(), Error> {
         let writes = self.volume()?.plan(change)?;
         self.write(&writes)
@@ -159,6 +189,7 @@ mod tests {
     use super::*;
     use kiln_disk::MemoryDevice;
     use kiln_disk::fat::{FatFile, format_filesystem};
+    use kiln_grub::environment::Environment;
 
     /// The ESP does not begin where the disk does.
     const PLACE: Place = Place { offset: 1 << 20, length: 40 << 20 };
@@ -245,6 +276,29 @@ mod tests {
         assert_eq!(again.renamed, None, "it was bad already");
         let fat = Fat::open(&device, PLACE.offset, PLACE.length).unwrap();
         assert_eq!(fat.read(NOTE, 100).unwrap(), b"second\n");
+    }
+
+    #[test]
+    fn grub_counts_beside_the_name_and_hears_of_recovery() {
+        let mut device = device(&[(OLD, "aa"), (FRESH, "bb"), ("kiln/grub/grubenv", "cc")]);
+        let mut environment = Environment::default();
+        environment.set_left(2, Some(2));
+        let block = environment.to_bytes().unwrap();
+        let mut esp = Esp { device: &mut device, place: PLACE };
+        esp.change(&Change::Replace { path: ENVIRONMENT_PATH, bytes: &block }).unwrap();
+
+        let origin = Origin { generation: Some(2), root: root("bb") };
+        let done = remember(&mut device, PLACE, &origin, Verdict::GiveBack, "x\n").unwrap();
+        assert_eq!(done.renamed, None, "the name has all its tries");
+        let read = |device: &MemoryDevice| {
+            let fat = Fat::open(device, PLACE.offset, PLACE.length).unwrap();
+            Environment::parse(&fat.read(ENVIRONMENT_PATH, 2048).unwrap()).unwrap()
+        };
+        assert_eq!(read(&device).left(2), Some(3));
+        assert!(wish_for_recovery(&mut device, PLACE).unwrap());
+        assert_eq!(read(&device).one_shot(), Some("kiln-recovery.efi"));
+        let mut without = self::device(&[(OLD, "aa")]);
+        assert!(!wish_for_recovery(&mut without, PLACE).unwrap());
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub const JUDGEMENT: Duration = Duration::from_secs(60);
 const LEAVE_RECOVERY: &str = "test -L /etc/systemd/system/kiln-settle.service || \
                               sudo -n systemctl mask --quiet --now kiln-settle.service";
 
+/// Signal 55, which is `SIGRTMIN+21`, hides the state of units (`man 1 systemd`). The pause lets
+/// pass what is on its way.
+const QUIET: &str = "sudo -n sh -c 'kill -55 1'; sleep 1";
+
 /// Place of a SATA disk in the firmware's order: behind all others.
 const SATA_PLACE: u32 = 9;
 
@@ -130,6 +134,11 @@ impl<'w> Life<'w> {
     /// Gives the machine one more device of QEMU from the next start on.
     pub fn add_device(&mut self, device: &str) {
         self.arguments.extend(["-device".to_owned(), device.to_owned()]);
+    }
+
+    /// Gives the machine one more network of QEMU (`-netdev`) from the next start on, beside the usual one.
+    pub fn add_network(&mut self, network: &str) {
+        self.arguments.extend(["-netdev".to_owned(), network.to_owned()]);
     }
 
     /// Hands the machine a file by QEMU's firmware configuration device, under this name
@@ -250,8 +259,18 @@ impl<'w> Life<'w> {
                 text: output.text,
             });
         }
+        self.quiet_console()?;
         self.say("up and blessed");
         Ok(())
+    }
+
+    /// Keeps systemd from writing between what commands say: from now on it tells the console nothing
+    /// about units. Who is logged in has to be allowed sudo without a password.
+    ///
+    /// # Errors
+    /// When the guest refuses.
+    pub fn quiet_console(&mut self) -> Result<(), Error> {
+        self.succeed(QUIET).map(drop)
     }
 
     /// Waits until the machine has started this often from its firmware.

@@ -22,6 +22,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("fsck.erofs", "erofs-utils"),
     ("mkfs.erofs", "erofs-utils"),
     ("fsck.fat", "dosfstools"),
+    ("grub-editenv", "grub-common"),
+    ("grub-mkimage", "grub-common"),
+    ("grub-script-check", "grub-common"),
     ("mcopy", "mtools"),
     ("mdir", "mtools"),
     ("mmdebstrap", "mmdebstrap"),
@@ -39,6 +42,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("time", "time"),
     ("strace", "strace"),
     ("veritysetup", "cryptsetup-bin"),
+    ("xorriso", "xorriso"),
     ("zstd", "zstd"),
 ];
 

@@ -61,8 +61,15 @@ impl Releases {
     /// # Errors
     /// When the Debian image cannot be made or the registry not be started.
     pub fn new(work: &WorkDirectory) -> Result<Self, Error> {
+        Self::within(Registry::plain()?, work)
+    }
+
+    /// The same in an empty registry that was started otherwise.
+    ///
+    /// # Errors
+    /// When the Debian image cannot be made.
+    pub fn within(registry: Registry, work: &WorkDirectory) -> Result<Self, Error> {
         let tree = Debian::get(&Cache::open()?)?.tree();
-        let registry = Registry::plain()?;
         let base = add_layer(&registry, &tree)?;
         let folder = work.path().to_owned();
         Ok(Self { registry, base, folder, count: Cell::new(0) })

@@ -61,6 +61,35 @@ pub enum Error {
     /// Bytes that are no qcow2 header.
     #[error("not a usable qcow2 header: {0}")]
     Header(&'static str),
+    /// Two contents of a disk want the same place.
+    #[error("two contents of the disk overlap at byte {0}")]
+    Overlap(u64),
+    /// A disk that is longer than its format can say.
+    #[error("a disk of {length} bytes is too long for {format}, which ends at {maximum}")]
+    TooLong {
+        /// Name of the format.
+        format: &'static str,
+        /// Length asked for in bytes.
+        length: u64,
+        /// Longest disk of the format in bytes.
+        maximum: u64,
+    },
+    /// A file that is not of its format, or is damaged.
+    #[error("not a usable {format} file: {reason}")]
+    Damaged {
+        /// Name of the format.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A medium holds something else than it was made from.
+    #[error("the {format} file does not hold the disk that was planned: byte {offset} differs")]
+    Differs {
+        /// Name of the format.
+        format: &'static str,
+        /// First byte of the disk that differs, or where one of the two ends.
+        offset: u64,
+    },
 }
 
 impl Error {
@@ -75,6 +104,13 @@ impl Error {
             }
             Self::VirtualLength { raw, .. } => {
                 format!("choose a multiple of 512 from {raw} to {}", crate::qcow2::MAXIMUM_LENGTH)
+            }
+            Self::TooLong { maximum, .. } => {
+                format!("make slots and ESP smaller, together below {} GiB", maximum >> 30)
+            }
+            Self::Damaged { .. } => "fetch the file again, or build it again".into(),
+            Self::Differs { .. } => {
+                "build again; if it happens again, check memory and disk of this computer".into()
             }
             Self::Table(source) => return source.hint(),
             _ => return None,

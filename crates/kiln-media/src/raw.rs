@@ -6,6 +6,7 @@
 //! image, the only large one, has hardly any.
 
 use crate::Error;
+use crate::disk::{Backing, Disk};
 use crate::sparse::{GRAIN, is_zero};
 use kiln_disk::Gpt;
 use std::borrow::Cow;
@@ -56,7 +57,7 @@ pub enum Piece<'a> {
 
 impl Piece<'_> {
     /// Where the piece ends, in bytes from the start of the partition.
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         let (offset, length) = match self {
             Self::Bytes { offset, bytes } => (*offset, bytes.len() as u64),
             Self::File { offset, length, .. } => (*offset, *length),
@@ -69,43 +70,32 @@ impl Piece<'_> {
 /// Nothing is flushed; the caller knows whether it needs that.
 ///
 /// # Errors
-/// [`Error::Table`], [`Error::NoPartition`] and [`Error::TooLarge`] before anything is written,
-/// [`Error::ShortContent`], [`Error::Read`] and [`Error::Write`] afterwards.
+/// Those of [`Disk::planned`] before anything is written, [`Error::Read`] and [`Error::Write`]
+/// afterwards.
 pub fn write_raw(out: &File, plan: &DiskPlan<'_>) -> Result<u64, Error> {
-    let table = &plan.table;
-    let writes = kiln_disk::gpt::create(table)?;
-    let mut placed = Vec::new();
-    for content in &plan.contents {
-        let partition = content.partition;
-        let entry = table.partitions.get(&partition).ok_or(Error::NoPartition(partition))?;
-        let length = entry.length(table.sector_size);
-        for piece in &content.pieces {
-            let end = piece.end();
-            if end > length {
-                return Err(Error::TooLarge { partition, end, length });
-            }
-            placed.push((partition, entry.offset(table.sector_size), piece));
-        }
-    }
-    let length = table.disk_sectors.saturating_mul(u64::from(table.sector_size));
+    let disk = Disk::planned(plan)?;
+    write_disk(out, &disk, disk.length())?;
+    Ok(disk.length())
+}
+
+/// Writes a disk as it is into a file of `length` bytes that is emptied first.
+pub(crate) fn write_disk(out: &File, disk: &Disk<'_>, length: u64) -> Result<(), Error> {
     out.set_len(0)
         .and_then(|()| out.set_len(length))
         .map_err(|source| Error::Write { offset: length, source })?;
-    for (partition, start, piece) in placed {
-        match piece {
-            Piece::Bytes { offset, bytes } => write_bytes(out, start + offset, bytes)?,
-            Piece::File { offset, file, from, length } => {
-                let copied = copy(out, start + offset, file, *from, *length)?;
-                if copied < *length {
-                    return Err(Error::ShortContent { partition, missing: length - copied });
+    for extent in disk.extents() {
+        match &extent.backing {
+            Backing::Bytes(bytes) => write_bytes(out, extent.start, bytes)?,
+            Backing::File { file, from } => {
+                let copied = copy(out, extent.start, file, *from, extent.length)?;
+                if copied < extent.length {
+                    let source = io::ErrorKind::UnexpectedEof.into();
+                    return Err(Error::Read { offset: from + copied, source });
                 }
             }
         }
     }
-    for write in writes {
-        write_bytes(out, write.offset, &write.bytes)?;
-    }
-    Ok(length)
+    Ok(())
 }
 
 /// Writes what is not zero.

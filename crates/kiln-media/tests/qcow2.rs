@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use kiln_media::qcow2::{MAXIMUM_LENGTH, read_header};
-use kiln_media::{Error, Qcow2Options, write_qcow2};
+use kiln_media::{Disk, Error, Qcow2Options, write_qcow2};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -59,7 +59,7 @@ fn qemu_reads_back_the_disk() {
         let path = folder.path().join(format!("{compression:?}-{virtual_length:?}"));
         let out = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
         let options = Qcow2Options { virtual_length, compression, threads: 2 };
-        let facts = write_qcow2(&raw, &out, &options).unwrap();
+        let facts = write_qcow2(&Disk::of_file(&raw).unwrap(), &out, &options).unwrap();
         let name = path.to_str().unwrap();
         let report = qemu_img(&["check", "-f", "qcow2", name]);
         assert!(report.contains("No errors were found"), "{report}");
@@ -97,7 +97,7 @@ fn threads_and_holes_do_not_show() {
         let path = folder.path().join(format!("out-{}", seen.len()));
         let out = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
         let options = Qcow2Options { virtual_length: None, compression: Some(6), threads };
-        write_qcow2(raw, &out, &options).unwrap();
+        write_qcow2(&Disk::of_file(raw).unwrap(), &out, &options).unwrap();
         seen.push(digest(&path));
     }
     assert!(seen.iter().all(|digest| *digest == seen[0]), "{seen:?}");
@@ -105,7 +105,7 @@ fn threads_and_holes_do_not_show() {
     let path = folder.path().join("plain");
     let out = File::create(&path).unwrap();
     let options = Qcow2Options { virtual_length: None, compression: None, threads: 1 };
-    write_qcow2(&sparse, &out, &options).unwrap();
+    write_qcow2(&Disk::of_file(&sparse).unwrap(), &out, &options).unwrap();
     assert_eq!(digest(&path), "13e914f30eb45d3fcad1ac578d4bcdd9b0a90d3b4e298a7c272b7557498a7d85");
 }
 
@@ -117,15 +117,18 @@ fn impossible_options_are_refused() {
     for virtual_length in [0, MIB - 512, MIB + 1, MAXIMUM_LENGTH + 512] {
         let options = Qcow2Options { virtual_length: Some(virtual_length), ..good };
         let out = tempfile::tempfile().unwrap();
-        let error = write_qcow2(&raw, &out, &options).unwrap_err();
+        let error = write_qcow2(&Disk::of_file(&raw).unwrap(), &out, &options).unwrap_err();
         assert!(matches!(error, Error::VirtualLength { .. }), "{virtual_length}: {error:?}");
     }
     for level in [0, 10] {
         let options = Qcow2Options { compression: Some(level), ..good };
-        let error = write_qcow2(&raw, &tempfile::tempfile().unwrap(), &options).unwrap_err();
+        let error =
+            write_qcow2(&Disk::of_file(&raw).unwrap(), &tempfile::tempfile().unwrap(), &options)
+                .unwrap_err();
         assert!(matches!(error, Error::Level(_)), "{error:?}");
     }
     // An empty disk is still an image.
-    let facts = write_qcow2(&raw, &tempfile::tempfile().unwrap(), &good).unwrap();
+    let facts =
+        write_qcow2(&Disk::of_file(&raw).unwrap(), &tempfile::tempfile().unwrap(), &good).unwrap();
     assert_eq!(facts.clusters, 0);
 }

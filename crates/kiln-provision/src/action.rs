@@ -44,6 +44,8 @@ impl Surroundings<'_> {
                 }
                 self.storage.carry_out(&Action::Layout(layout))
             }
+            // Who started this tells the address when all is over (`Reporting`); also what failed.
+            Action::Report(_) => Ok(()),
             Action::Disk(_)
             | Action::Raid(_)
             | Action::Filesystem(_)

@@ -77,6 +77,16 @@ pub enum Error {
         /// The end of what it wrote.
         output: String,
     },
+    /// A program took longer than it may, and was killed with all that it had started.
+    #[error("`{program}` was killed, because it had not ended after {seconds} s{}", tail(output))]
+    Late {
+        /// What ran.
+        program: String,
+        /// What it may take.
+        seconds: u64,
+        /// The end of what it wrote.
+        output: String,
+    },
     /// The image lacks a program.
     #[error("the image has no program `{program}`")]
     NoProgram {
@@ -222,6 +232,7 @@ impl Error {
             Self::NoDevice { .. } => "look whether the disk is connected and named right",
             Self::TwoDevices { .. } => "give one of them another name, or name a path",
             Self::Disk(source) => return source.hint(),
+            Self::Late { .. } => "give it an end (`timeout`), or start it by a unit of systemd",
             Self::NoProgram { .. } => "add the package that has it to the image",
             Self::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 "only /etc, /var, /home, /root, /srv, /opt and /usr/local are writable"

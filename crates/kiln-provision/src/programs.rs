@@ -50,7 +50,8 @@ pub trait Programs {
     /// Runs one to its end.
     ///
     /// # Errors
-    /// It cannot be started; [`Error::NoProgram`] where the image lacks it.
+    /// It cannot be started; [`Error::NoProgram`] where the image lacks it, [`Error::Late`] where it took
+    /// longer than it may.
     fn run(&mut self, invocation: &Invocation<'_>) -> Result<Finished, Error>;
 }
 
@@ -82,13 +83,18 @@ impl Programs for Host {
             }
             other => other?,
         };
+        let output = String::from_utf8_lossy(&captured.output).into_owned();
+        if captured.is_late {
+            let program = invocation.program.to_owned();
+            let seconds = self.patience.unwrap_or_default().as_secs();
+            return Err(Error::Late { program, seconds, output });
+        }
         let fault = match captured.outcome {
-            _ if captured.is_late => Some("no answer in the time it has".to_owned()),
             Outcome::Code(0) => None,
             Outcome::Code(code) => Some(format!("exit status {code}")),
             Outcome::Signal(number) => Some(format!("signal {number}")),
         };
-        Ok(Finished { fault, output: String::from_utf8_lossy(&captured.output).into_owned() })
+        Ok(Finished { fault, output })
     }
 }
 
@@ -115,8 +121,11 @@ mod tests {
         let count: usize = finished.output.lines().last().unwrap().trim().parse().unwrap();
         assert!((4..=7).contains(&count), "{finished:?}");
         assert_eq!(run("true", &[], None).unwrap().fault, None);
-        let late = run("sleep", &["60"], Some(Duration::from_millis(100))).unwrap();
-        assert_eq!(late.fault.as_deref(), Some("no answer in the time it has"));
+        let late = run("sh", &["-c", "echo on; sleep 60"], Some(Duration::from_millis(200)));
+        assert_eq!(
+            late.unwrap_err().sentence(),
+            "`sh` was killed, because it had not ended after 0 s: on"
+        );
         assert!(matches!(run("no-such-program", &[], None), Err(Error::NoProgram { .. })));
     }
 }

@@ -44,6 +44,7 @@ pub fn summary(action: &Action) -> String {
         Action::KernelArguments(_) => "kernel arguments".into(),
         Action::Persistence(_) => "persistent paths".into(),
         Action::Volume(volume) => format!("volume at `{}`", volume.path),
+        Action::Report(address) => format!("report to {}", crate::fetch::address(address)),
     }
 }
 

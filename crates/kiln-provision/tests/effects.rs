@@ -7,13 +7,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use common::{Machine, plan};
-use kiln_config::Action;
 use kiln_config::action::{
     AuthorizedKeys, Contents, Directory, Dns, Entity, Environment, File, Git, Link, Owner,
     Password, Remote, Setting, Source, Systemctl, SystemctlVerb, Unit, UnpackImage, User,
 };
+use kiln_config::check::{Input, check};
 use kiln_config::operation::{Condition, Exists, Fact, Failure, Text};
-use kiln_provision::{Outcome, Report};
+use kiln_config::{Action, Stage};
+use kiln_provision::{NoStorage, Outcome, Report, run};
 
 fn carry_out(machine: &mut Machine, action: Action) -> Report {
     machine.carry_out(&plan("boot", Failure::Continue, vec![action]), "boot")
@@ -375,4 +376,43 @@ fn what_others_do_is_named_where_they_are_not() {
     let disk = kiln_config::storage::Disk { device: "/dev/sda".into(), ..Default::default() };
     let message = bad(&mut machine, Action::Disk(disk));
     assert_eq!(message, "partitions of `/dev/sda` cannot be carried out here");
+}
+
+/// Programs of the system on which the tests run, with a short patience.
+struct Impatient;
+
+impl kiln_provision::Programs for Impatient {
+    fn run(
+        &mut self,
+        invocation: &kiln_provision::Invocation<'_>,
+    ) -> Result<kiln_provision::Finished, kiln_provision::Error> {
+        let root = std::path::Path::new("/");
+        let patience = Some(std::time::Duration::from_millis(300));
+        kiln_provision::Host { patience }
+            .run(&kiln_provision::Invocation { root, ..invocation.clone() })
+    }
+}
+
+#[test]
+fn a_command_that_hangs_is_killed_and_the_next_step_runs() {
+    let document = "stages:\n  initramfs:\n  - commands:\n    - echo on; sleep 60\n  - if: sleep 60\n    \
+                    hostname: never\n  - commands: [exit 0]\n";
+    let input = Input { name: "/oem/a.yaml".into(), bytes: document.into() };
+    let checked = check(vec![input], None);
+    let mut machine = Machine::new();
+    let mut network = common::Network::default();
+    let start = std::time::Instant::now();
+    let report = machine.with(&mut Impatient, &mut network, &mut NoStorage, |surroundings| {
+        run(&checked.plan, &Stage::named("initramfs"), &checked.sources, surroundings)
+    });
+    assert!(start.elapsed() < std::time::Duration::from_secs(30));
+    let killed = "`sh` was killed, because it had not ended after 0 s";
+    let hint = "give it an end (`timeout`), or start it by a unit of systemd".to_owned();
+    let failed =
+        |end: &str| Outcome::Failed { reason: format!("{killed}{end}"), hint: Some(hint.clone()) };
+    let outcomes: Vec<_> = report.records.iter().map(|record| record.outcome.clone()).collect();
+    // A condition without an answer is no yes.
+    assert_eq!(outcomes, [failed(": on"), failed(""), Outcome::Done]);
+    let said = format!("/oem/a.yaml:4:7: command of 17 bytes: {killed}: on");
+    assert!(machine.said.contains(&said), "{:?}", machine.said);
 }

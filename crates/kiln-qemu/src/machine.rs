@@ -43,6 +43,8 @@ pub enum Boot {
     },
     /// A kernel given by the host.
     Direct(DirectKernel),
+    /// A BIOS, which starts the first sector of the first disk. Only x86 machines have one.
+    Bios,
 }
 
 /// A machine, described. Give it disks, then [`start`](Machine::start) it.
@@ -191,6 +193,8 @@ impl Machine {
                 }
                 add(&["-append", &direct.command_line]);
             }
+            // It is what the emulator starts without being told.
+            Boot::Bios => {}
         }
         if self.network {
             let mut network = "user,id=network0".to_owned();
@@ -301,6 +305,14 @@ mod tests {
                     "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024M \
                      -device virtio-rng-pci -kernel /k -initrd /i -append console=ttyS0 a,b \
                      -nic none -serial none"
+                ),
+            ),
+            (
+                x86().boot(Boot::Bios),
+                Accelerator::Tcg,
+                format!(
+                    "{COMMON} q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024M \
+                     -device virtio-rng-pci -nic none -serial none"
                 ),
             ),
             (

@@ -10,6 +10,7 @@ mod build;
 mod contenders;
 mod many;
 mod measure;
+mod media;
 mod table;
 mod tools;
 mod trees;
@@ -33,6 +34,8 @@ pub(crate) enum Name {
     Boot,
     /// Bringing Debian's updates onto a machine against skopeo and a download of the whole
     Upgrade,
+    /// Every format of a disk against a raw one that is converted
+    Media,
     /// All of them
     All,
 }
@@ -51,8 +54,8 @@ pub(crate) struct BenchArguments {
     /// Take only this tree of `build`
     #[arg(long, value_enum)]
     tree: Option<trees::TreeName>,
-    /// Also write the figures as JSON to this file; with `all`, those of `boot` and
-    /// `upgrade` beside it
+    /// Also write the figures as JSON to this file; with `all`, those of `boot`,
+    /// `upgrade` and `media` beside it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -74,6 +77,9 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<(), Error> {
     }
     if matches!(arguments.name, Name::Upgrade | Name::All) {
         upgrade::upgrade(arguments)?;
+    }
+    if matches!(arguments.name, Name::Media | Name::All) {
+        media::media(arguments)?;
     }
     Ok(())
 }

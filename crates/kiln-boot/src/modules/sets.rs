@@ -243,6 +243,29 @@ mod tests {
     }
 
     #[test]
+    fn the_disks_of_clouds_and_hypervisors_are_found() {
+        // AWS, Azure, Compute Engine, VMware, OpenStack: docs/clouds.md. Their networks load from
+        // the verified root.
+        for name in [
+            "nvme",
+            "xen_blkfront",
+            "hv_vmbus",
+            "hv_storvsc",
+            "pci_hyperv",
+            "virtio_pci",
+            "virtio_blk",
+            "virtio_scsi",
+            "sd_mod",
+            "vmw_pvscsi",
+            "mptspi",
+            "mptsas",
+            "ahci",
+        ] {
+            assert!(VIRTIO.contains(&name) || GENERIC.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
     fn names_are_normalised_and_sets_have_names() {
         let lists = [
             ALWAYS,

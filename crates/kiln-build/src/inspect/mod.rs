@@ -9,22 +9,27 @@
 
 mod boot_file;
 mod disk;
+mod iso;
 mod root;
 mod text;
 mod view;
 
 pub use boot_file::{BootFileFacts, RootNamed, SectionFacts};
 pub use disk::{DiskFacts, EspBootFile, EspFacts, EspFile, NamedBy, PartitionFacts, SlotFacts};
+pub use iso::{IsoBootEntry, IsoCustomization, IsoFacts, IsoFile};
 pub use root::{DirectoryFacts, ErofsFacts, ReleaseFacts, RootFacts, VerityFacts};
 pub use text::to_text;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use kiln_disk::{BlockDevice, FileDevice};
 use kiln_erofs::format::{MAGIC as EROFS_MAGIC, SUPER_OFFSET};
+use kiln_iso::format::{FIRST_DESCRIPTOR, SECTOR_BYTES, descriptor};
 use kiln_media::qcow2::Qcow2Device;
+use kiln_media::vhd::VhdDevice;
+use kiln_media::vmdk::VmdkDevice;
+use kiln_media::{Format, ova, recognise};
 use serde::Serialize;
 
 use crate::Error;
@@ -36,6 +41,9 @@ pub const FORMAT: &str = "kiln.inspect.v1";
 /// Largest directories that are shown unless told otherwise.
 pub const DIRECTORIES: usize = 10;
 
+/// Byte offset of the first volume descriptor of an ISO image.
+const ISO_DESCRIPTOR: u64 = FIRST_DESCRIPTOR * SECTOR_BYTES;
+
 /// Largest boot file in bytes that is read: twenty times what Kiln makes.
 const MAXIMUM_BOOT_FILE: u32 = 256 << 20;
 
@@ -46,7 +54,7 @@ pub struct Report {
     pub format: &'static str,
     /// The file itself.
     pub file: FileFacts,
-    /// What it holds; in JSON the key is `disk`, `root` or `boot_file`.
+    /// What it holds; in JSON the key is `iso`, `disk`, `root` or `boot_file`.
     #[serde(flatten)]
     pub contents: Contents,
 }
@@ -56,6 +64,8 @@ pub struct Report {
 pub struct FileFacts {
     /// Length of the file.
     pub length: u64,
+    /// What a disk is packed as, as `kiln build --format` names it; nothing for a raw one.
+    pub medium: Option<&'static str>,
     /// The header, if it is a qcow2 image.
     pub qcow2: Option<Qcow2Facts>,
 }
@@ -77,6 +87,8 @@ pub struct Qcow2Facts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contents {
+    /// An ISO 9660 image, which may be a disk as well.
+    Iso(Box<IsoFacts>),
     /// A disk with a partition table.
     Disk(Box<DiskFacts>),
     /// An EROFS image, with or without its hash tree.
@@ -97,28 +109,37 @@ pub fn inspect(path: &Path, directories: usize) -> Result<Report, Error> {
     if is_directory {
         return Err(refuse("it is a directory".to_owned()));
     }
-    let mut magic = [0; 4];
-    let is_qcow2 = file.read_exact_at(&mut magic, 0).is_ok() && Qcow2Device::recognises(&magic);
+    let format = recognise(&file).map_err(|source| Error::read(path, source))?;
     let raw = FileDevice::new(file, 512).map_err(|source| Error::read(path, source))?;
     let length = raw.length();
-    let (qcow2, contents) = if is_qcow2 {
-        let device = Qcow2Device::open(open()?).map_err(|error| refuse(error.to_string()))?;
-        let header = device.header();
-        let facts = Qcow2Facts {
-            version: header.version,
-            cluster_length: header.cluster,
-            virtual_length: header.length,
-            snapshots: header.snapshots,
-        };
-        (Some(facts), inspect_device(&device, directories))
-    } else {
-        (None, inspect_device(&raw, directories))
+    let damaged = |error: kiln_media::Error| refuse(error.to_string());
+    let mut qcow2 = None;
+    let device: Box<dyn BlockDevice> = match format {
+        None | Some(Format::Raw) => Box::new(raw),
+        Some(Format::Qcow2) => {
+            let device = Qcow2Device::open(open()?).map_err(damaged)?;
+            let header = device.header();
+            qcow2 = Some(Qcow2Facts {
+                version: header.version,
+                cluster_length: header.cluster,
+                virtual_length: header.length,
+                snapshots: header.snapshots,
+            });
+            Box::new(device)
+        }
+        Some(Format::Vmdk) => Box::new(VmdkDevice::open(open()?).map_err(damaged)?),
+        Some(Format::Ova) => Box::new(ova::open_ova(open()?).map_err(damaged)?),
+        Some(Format::Vhd) => Box::new(VhdDevice::open(open()?).map_err(damaged)?),
+        Some(Format::RawZst | Format::Gce) => {
+            return Err(refuse("it is compressed as a whole; unpack it first".to_owned()));
+        }
     };
-    let contents = contents.map_err(refuse)?;
-    Ok(Report { format: FORMAT, file: FileFacts { length, qcow2 }, contents })
+    let contents = inspect_device(device.as_ref(), directories).map_err(refuse)?;
+    let medium = format.map(Format::ending);
+    Ok(Report { format: FORMAT, file: FileFacts { length, medium, qcow2 }, contents })
 }
 
-/// Looks into bytes of any kind but qcow2; the error is a reason.
+/// Looks into the bytes of a disk, a root or a boot file; the error is a reason.
 fn inspect_device(device: &dyn BlockDevice, directories: usize) -> Result<Contents, String> {
     let view = View::whole(device);
     let starts_with = |offset: u64, expected: &[u8]| {
@@ -128,6 +149,10 @@ fn inspect_device(device: &dyn BlockDevice, directories: usize) -> Result<Conten
     if starts_with(SUPER_OFFSET as u64, &EROFS_MAGIC.to_le_bytes()) {
         let facts = root::facts(view, directories).map_err(|error| chain(&error))?;
         return Ok(Contents::Root(Box::new(facts)));
+    }
+    // In front of the disk, which a hybrid image is as well.
+    if starts_with(ISO_DESCRIPTOR + 1, descriptor::IDENTIFIER) {
+        return iso::facts(view, directories).map(|facts| Contents::Iso(Box::new(facts)));
     }
     if starts_with(0, b"MZ") {
         if device.length() > u64::from(MAXIMUM_BOOT_FILE) {

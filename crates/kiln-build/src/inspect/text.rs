@@ -5,6 +5,7 @@
 
 use super::boot_file::BootFileFacts;
 use super::disk::{DiskFacts, EspFacts, SlotFacts};
+use super::iso::IsoFacts;
 use super::root::RootFacts;
 use super::{Contents, Report};
 use crate::format_size;
@@ -15,8 +16,10 @@ pub fn to_text(report: &Report) -> String {
     let mut page = Page::default();
     let length = format_size(report.file.length);
     match &report.contents {
+        Contents::Iso(iso) => iso_text(&mut page, iso, &length),
         Contents::Disk(disk) => {
-            let mut rows = vec![field("File", format!("disk, {length}"))];
+            let medium = report.file.medium.map_or(String::new(), |medium| format!(" as {medium}"));
+            let mut rows = vec![field("File", format!("disk{medium}, {length}"))];
             if let Some(qcow2) = &report.file.qcow2 {
                 rows.push(field(
                     "qcow2",
@@ -48,6 +51,59 @@ pub fn to_text(report: &Report) -> String {
         }
     }
     page.text
+}
+
+fn iso_text(page: &mut Page, iso: &IsoFacts, length: &str) {
+    let mut rows = vec![field("File", format!("ISO image, {length}"))];
+    for (name, value) in [
+        ("Label", &iso.volume_id),
+        ("System", &iso.system_id),
+        ("Application", &iso.application_id),
+        ("Publisher", &iso.publisher),
+        ("Modified", &iso.modified),
+    ] {
+        if !value.is_empty() {
+            rows.push(field(name, value.clone()));
+        }
+    }
+    let joliet = if iso.joliet { ", Joliet beside" } else { "" };
+    rows.push(field("Names", format!("{}{joliet}", iso.names)));
+    rows.extend(iso.problems.iter().map(|problem| field("Problem", problem.clone())));
+    page.columns(&rows, &[]);
+    page.heading("Boot entries of the CD");
+    let rows = iso.boot_entries.iter().map(|entry| {
+        vec![
+            entry.platform.to_owned(),
+            if entry.bootable { "bootable" } else { "not bootable" }.to_owned(),
+            format_size(entry.offset),
+            entry.file.clone().unwrap_or_default(),
+        ]
+    });
+    page.columns(&rows.collect::<Vec<_>>(), &[2]);
+    if let Some(customization) = &iso.customization {
+        page.heading("Customization");
+        let documents = match customization.documents.is_empty() {
+            true => "none".to_owned(),
+            false => customization.documents.join(", "),
+        };
+        let arguments = match &*customization.arguments {
+            "" => "none".to_owned(),
+            arguments => arguments.to_owned(),
+        };
+        let mut rows = vec![field("Arguments", arguments), field("Documents", documents)];
+        rows.extend(customization.problem.iter().map(|problem| field("Problem", problem.clone())));
+        page.columns(&rows, &[]);
+    }
+    page.heading(&format!("Files ({})", iso.file_count));
+    let rows = iso.files.iter().map(|file| match &file.target {
+        Some(target) => vec![format!("{} -> {target}", file.path), String::new()],
+        None => vec![file.path.clone(), format_size(file.length)],
+    });
+    page.columns(&rows.collect::<Vec<_>>(), &[1]);
+    if let Some(disk) = &iso.disk {
+        page.heading("The same bytes as a disk");
+        disk_text(page, Vec::new(), disk);
+    }
 }
 
 fn disk_text(page: &mut Page, mut rows: Vec<Vec<String>>, disk: &DiskFacts) {

@@ -10,6 +10,7 @@
 mod arm64;
 mod derivative;
 mod entry;
+mod formats;
 mod layers;
 mod layout;
 mod machine;

@@ -94,11 +94,11 @@ pub fn lower(
     fork: Fork,
     out: &mut Diagnostics,
 ) -> Plan {
-    lower_in(&Scope::new(fork_of(node, fork, out)), node, cloud_config, document, out)
+    lower_in(&mut Scope::new(fork_of(node, fork, out)), node, cloud_config, document, out)
 }
 
 fn lower_in(
-    scope: &Scope,
+    scope: &mut Scope,
     node: &Node,
     cloud_config: bool,
     document: u32,
@@ -108,7 +108,8 @@ fn lower_in(
         return Plan::default();
     };
     fields.entry("dialect");
-    fields.text("name");
+    scope.name = fields.text("name").map(|name| name.value).filter(|name| !name.is_empty());
+    let scope = &*scope;
     let mut steps = Vec::new();
     if cloud_config {
         cloud_init::read(&mut fields, scope, &mut steps);

@@ -6,7 +6,7 @@
 //! dropped: a path or a unit that really holds two braces would change its meaning.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::{Fork, KEYS, Support};
@@ -19,12 +19,15 @@ use crate::source::Span;
 /// Longest path in bytes: Linux's `PATH_MAX` without the byte that ends it; longer ones cannot exist.
 const LONGEST_PATH: usize = 4095;
 
-/// Keys that only yip knows and that are carried out, with the map in which they stand.
-static YIP_ONLY: LazyLock<BTreeSet<(&str, &str)>> = LazyLock::new(|| {
-    KEYS.iter()
-        .filter(|row| !row.toolkit && row.support == Support::CarriedOut)
-        .map(|row| (row.place, row.key))
-        .collect()
+/// Keys that only yip knows and that are carried out, by the map in which they stand.
+static YIP_ONLY: LazyLock<BTreeMap<&str, Vec<&str>>> = LazyLock::new(|| {
+    let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for row in KEYS {
+        if !row.toolkit && row.support == Support::CarriedOut {
+            all.entry(row.place).or_default().push(row.key);
+        }
+    }
+    all
 });
 
 /// What the readers of one document share.
@@ -32,6 +35,8 @@ static YIP_ONLY: LazyLock<BTreeSet<(&str, &str)>> = LazyLock::new(|| {
 pub(super) struct Scope {
     /// The implementation that is followed.
     pub(super) fork: Fork,
+    /// The document's own name, which stands in front of its steps' names in `after`.
+    pub(super) name: Option<String>,
     /// Bytes that encoded contents gave until now.
     pub(super) decoded: Cell<usize>,
     /// Whether the last layout of the document asked for binds; a later step may leave the variable out.
@@ -49,6 +54,7 @@ impl Scope {
     pub(super) fn new(fork: Fork) -> Self {
         Self {
             fork,
+            name: None,
             decoded: Cell::new(0),
             bind: Cell::new(false),
             #[cfg(test)]
@@ -67,10 +73,11 @@ impl Scope {
             let stood = fields.present().iter().map(|(key, _)| (what, key.text.clone()));
             self.stood.borrow_mut().extend(stood);
         }
-        if self.fork == Fork::Toolkit {
-            let what = fields.what();
+        if self.fork == Fork::Toolkit
+            && let Some(names) = YIP_ONLY.get(fields.what())
+        {
             for (key, _) in fields.present() {
-                if YIP_ONLY.contains(&(what, key.text.as_str())) {
+                if names.contains(&key.text.as_str()) {
                     let message = format!(
                         "`{}` is a key of yip that the toolkit passes over; it is carried out here",
                         key.text

@@ -57,14 +57,16 @@ pub(super) fn read(
         out.push(wrong_kind(list, &name.text, "a list of steps"));
         return;
     };
-    let read: Vec<Step> = list.iter().filter_map(|node| step::read(node, scope, out)).collect();
-    for step in ordered(read, out) {
+    let mut read: Vec<Step> = Vec::with_capacity(list.len());
+    read.extend(list.iter().filter_map(|node| step::read(node, scope, out)));
+    steps.reserve(read.len());
+    for step in ordered(read, scope.name.as_deref(), out) {
         steps.push((stage.clone(), step));
     }
 }
 
-/// Brings the steps of one stage into the order in which they run.
-fn ordered(steps: Vec<Step>, out: &mut Diagnostics) -> Vec<Step> {
+/// Brings the steps of one stage into the order in which they run. `document` is the document's own name.
+fn ordered(steps: Vec<Step>, document: Option<&str>, out: &mut Diagnostics) -> Vec<Step> {
     if steps.iter().all(|step| step.after.is_empty()) {
         return steps;
     }
@@ -73,7 +75,7 @@ fn ordered(steps: Vec<Step>, out: &mut Diagnostics) -> Vec<Step> {
         let mut all = BTreeSet::new();
         for after in &step.after {
             let found: Vec<usize> = (0..steps.len())
-                .filter(|other| *other != index && answers(&steps, *other, &after.value))
+                .filter(|other| *other != index && answers(&steps, *other, document, &after.value))
                 .collect();
             if found.is_empty() {
                 let message = format!("no other step of this stage is called `{}`", after.value);
@@ -81,7 +83,12 @@ fn ordered(steps: Vec<Step>, out: &mut Diagnostics) -> Vec<Step> {
                 let diagnostic = Diagnostic::warning("unknown-step", after.span, message);
                 out.push(match nearest(&after.value, names) {
                     Some(name) => diagnostic.hint(format!("did you mean `{name}`?")),
-                    None => diagnostic.hint("`after` reaches steps of the same stage and file"),
+                    None => diagnostic.hint(match document {
+                        Some(document) => format!(
+                            "`after` reaches steps of the same stage and file, as `STEP` or `{document}.STEP`"
+                        ),
+                        None => "`after` reaches steps of the same stage and file".to_owned(),
+                    }),
                 });
             }
             all.extend(found);
@@ -124,10 +131,14 @@ fn circular(step: Option<&Step>, out: &mut Diagnostics) {
 }
 
 /// Whether a step is meant by a name: its own, its number where it has none or shares it, each perhaps
-/// with the name of the document in front, as the forks build them.
-fn answers(steps: &[Step], index: usize, wanted: &str) -> bool {
+/// with the name of the document in front, as both forks build them. A document without a name is called by
+/// its path on the machine, which is not known where it is written: then anything may stand in front.
+fn answers(steps: &[Step], index: usize, document: Option<&str>, wanted: &str) -> bool {
     let own = steps.get(index).and_then(|step| step.name.as_deref()).unwrap_or_default();
-    let matches = |name: &str| wanted == name || wanted.ends_with(&format!(".{name}"));
+    let matches = |name: &str| {
+        let front = wanted.strip_suffix(name).and_then(|front| front.strip_suffix('.'));
+        wanted == name || front.is_some_and(|front| document.is_none_or(|known| known == front))
+    };
     let number = index.to_string();
     if own.is_empty() {
         matches(&number)
@@ -139,7 +150,8 @@ fn answers(steps: &[Step], index: usize, wanted: &str) -> bool {
 /// Numbers the steps of each stage and brings all into the order in which they are carried out.
 pub(super) fn plan(steps: Vec<(Stage, Step)>, document: u32) -> Plan {
     let mut numbers: BTreeMap<Stage, u32> = BTreeMap::new();
-    let mut plan = Plan::default();
+    let count = steps.iter().map(|(_, step)| step.actions.len()).sum();
+    let mut plan = Plan { operations: Vec::with_capacity(count) };
     for (stage, step) in steps {
         let number = numbers.entry(stage.clone()).or_default();
         for ranked in step.actions {

@@ -99,6 +99,8 @@ pub(super) fn read(node: &Node, scope: &Scope, out: &mut Diagnostics) -> Option<
     refused(&mut fields, &["package_pins", "packages"]);
     network::unpack_images(&mut fields, scope, &mut actions);
     scope.finish(fields);
+    // A step has one action or two, and a document may have thousands of steps.
+    actions.shrink_to_fit();
     // Without its condition it could run where it must not; the error says why it does not run.
     let Some(conditions) = conditions else {
         actions.clear();

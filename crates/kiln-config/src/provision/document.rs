@@ -14,7 +14,8 @@ use crate::provision::contents::FileShape;
 use crate::provision::disks::{DiskShape, FilesystemShape, LuksShape, RaidShape};
 use crate::provision::order::place;
 use crate::provision::records::{
-    DirectoryShape, GroupShape, KernelArgumentsShape, LinkShape, UnitShape, UserShape, VolumeShape,
+    DirectoryShape, GroupShape, KernelArgumentsShape, LinkShape, ReportAddress, UnitShape,
+    UserShape, VolumeShape,
 };
 use crate::provision::shape::{
     Holes, Many, Named, Path, Record, Shape, Word, by_name, described, object, schema_named,
@@ -133,6 +134,11 @@ pub(super) fn read(node: &Node, document: u32, out: &mut Diagnostics) -> Plan {
         kubernetes::read(key.span, node, &mut into, all.out());
     }
     commands(all, &mut into);
+    if let Some((key, node)) = all.take_with_key("report")
+        && let Some(address) = ReportAddress::read(node, "report", all.out())
+    {
+        into.first_boot(key.span, Action::Report(address));
+    }
     contradictions::check(&into.operations, all.out());
     for node in all.list("operations") {
         into.operations.extend(operations::read(node, document, all.out()));
@@ -312,6 +318,11 @@ pub(super) fn schema() -> Tree {
         ("kernelArguments", KernelArgumentsShape::schema(), "Kernel arguments of the next boots."),
         ("kubernetes", kubernetes::schema(), "A node of k3s or rke2."),
         ("commands", commands, "Commands by stage, each given to `sh -c`."),
+        (
+            "report",
+            ReportAddress::schema(),
+            "An address that gets one POST when the first boot has ended, well or badly.",
+        ),
         ("operations", operations, "The general form, for what the sections cannot say."),
     ];
     let keys = keys.map(|(key, schema, help)| (key.to_owned(), described(schema, help, None)));

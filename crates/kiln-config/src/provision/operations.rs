@@ -15,7 +15,8 @@ use crate::provision::disks::{DiskShape, FilesystemShape, LayoutShape, LuksShape
 use crate::provision::records::{
     CommandShape, DatasourceShape, DirectoryShape, DnsShape, EntityShape, EnvironmentShape,
     GitShape, GroupShape, ImageShape, KernelArgumentsShape, KeysShape, LinkShape, PersistenceShape,
-    SettingShape, SystemctlShape, UnitShape, UserShape, VolumeShape, choice, choices, written,
+    ReportAddress, SettingShape, SystemctlShape, UnitShape, UserShape, VolumeShape, choice,
+    choices, written,
 };
 use crate::provision::shape::{
     Holes, Many, Named, Number, Shape, Word, described, object, record, take,
@@ -278,6 +279,7 @@ actions! {
     "kernelArguments" KernelArguments KernelArgumentsShape, "Kernel arguments of the next boots.";
     "persistence" Persistence PersistenceShape, "Paths that are writable, and for how long.";
     "volume" Volume VolumeShape, "A volume that is mounted at each boot.";
+    "report" Report ReportAddress, "An address that is told how the first boot ended.";
 }
 
 /// Reads one entry of `operations`. `document` is the number of the document that holds it.

@@ -38,6 +38,8 @@ pub(super) fn place(stage: &Stage, action: &Action) -> Option<(u32, Failure)> {
                 Action::Dns(_) => 10,
                 Action::Unit(_) => 11,
                 Action::KernelArguments(_) => 12,
+                // Behind the commands, which have the number between.
+                Action::Report(_) => 14,
                 _ => return None,
             };
             Some((rank, failure))

@@ -12,6 +12,7 @@ use crate::action::{
 };
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::Fields;
+use crate::ignition::url::{self, Scheme};
 use crate::node::Node;
 use crate::operation::Text;
 use crate::provision::contents::{owner_properties, take_owner, write_owner};
@@ -40,6 +41,43 @@ impl Shape for OwnerShape {
 
     fn schema() -> Tree {
         object(owner_properties(), Vec::new())
+    }
+}
+
+/// An address that is told how the first boot ended.
+///
+/// Addresses of the same kinds as on the kernel command line. Plain http is taken with a warning and not
+/// refused: what is sent holds names and paths but no secret, and nothing in the answer counts.
+pub(crate) struct ReportAddress;
+
+impl Shape for ReportAddress {
+    type Value = String;
+
+    fn read(node: &Node, key: &'static str, out: &mut Diagnostics) -> Option<String> {
+        let address = Word::read(node, key, out)?;
+        match url::check_http(&address) {
+            Ok(Scheme::Http) => {
+                let message = format!(
+                    "`{}` is plain http: whoever is on the way can read the report, and answer for its reader",
+                    url::shown(&address)
+                );
+                out.push(Diagnostic::warning("plain-http", node.span, message).hint("use https"));
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                out.push(Diagnostic::error(fault.code, node.span, fault.message));
+                return None;
+            }
+        }
+        Some(address)
+    }
+
+    fn write(value: &String) -> Tree {
+        Tree::text(value)
+    }
+
+    fn schema() -> Tree {
+        Tree::map([("type", Tree::text("string")), ("pattern", Tree::text("^https?://"))])
     }
 }
 
@@ -411,7 +449,7 @@ options! {
     "persist" persist: Many<Path> = Vec::new(), "Paths whose changes live on.";
     "ephemeral" ephemeral: Many<Path> = Vec::new(), "Paths whose changes are gone with the next boot.";
     "bind" bind: Flag = false, "Copies of the image's folders are bound over them, instead of an overlay.";
-    "replacePersist" replace_persist: Flag = false, "Whether `persist` takes the place of earlier lists and of the default.";
-    "replaceEphemeral" replace_ephemeral: Flag = false, "Whether `ephemeral` takes the place of earlier lists and of the default.";
+    "replacePersist" replace_persist: Flag = false, "Whether `persist`, also an empty one, takes the place of the default and of earlier lists that did; what others add stays beside it.";
+    "replaceEphemeral" replace_ephemeral: Flag = false, "The same for `ephemeral`.";
     "ephemeralSize" ephemeral_size: Maybe<Word> = None, "Memory for what is gone with the next boot, as 25% or 2G.";
 }

@@ -13,15 +13,15 @@ use crate::provision::contents::FileShape;
 use crate::provision::disks::{DiskShape, FilesystemShape, LuksShape, RaidShape};
 use crate::provision::order::place;
 use crate::provision::records::{
-    DirectoryShape, DnsShape, GroupShape, KernelArgumentsShape, LinkShape, UnitShape, UserShape,
-    VolumeShape,
+    DirectoryShape, DnsShape, GroupShape, KernelArgumentsShape, LinkShape, ReportAddress,
+    UnitShape, UserShape, VolumeShape,
 };
 use crate::provision::shape::{Holes, Many, Path, Shape, write_named};
 use crate::provision::tree::Tree;
 use crate::provision::{API_VERSION, KIND, contradictions, network, operations};
 
 /// Sections in the order in which they are written.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "disks",
     "raid",
     "luks",
@@ -39,6 +39,7 @@ const SECTIONS: [&str; 18] = [
     "units",
     "kernelArguments",
     "commands",
+    "report",
     "operations",
 ];
 
@@ -141,6 +142,7 @@ fn entry(operation: &Operation) -> Option<Vec<(&'static str, String, Tree)>> {
             whole("kernelArguments", KernelArgumentsShape::write(arguments))
         }
         Action::Persistence(persistence) => paths_of(persistence),
+        Action::Report(address) => whole("report", ReportAddress::write(address)),
         Action::Command(command) => {
             let stage = operations::stage_word(&operation.stage)?;
             Some(vec![("commands", stage, Holes::write(&command.script))])
@@ -183,7 +185,7 @@ fn assemble(sections: Vec<(&str, Vec<(String, Tree)>)>) -> Tree {
             |entries: Vec<(String, Tree)>| entries.into_iter().next_back().map(|(_, tree)| tree);
         match section {
             "hostname" | "dns" => network.extend(whole(entries).map(|tree| (name, tree))),
-            "persist" | "ephemeral" | "kernelArguments" => {
+            "persist" | "ephemeral" | "kernelArguments" | "report" => {
                 document.extend(whole(entries).map(|tree| (name, tree)));
             }
             "operations" => {

@@ -51,6 +51,10 @@ fn each_section_becomes_what_it_says() {
         ),
         ("groups: {admin: {gid: 900}}\n", vec![r#"first-boot/4 group {"gid":900,"name":"admin"}"#]),
         (
+            "report: https://a.example/x?y=1\n",
+            vec![r#"first-boot/14 report "https://a.example/x?y=1""#],
+        ),
+        (
             "files:\n  /etc/motd:\n    text: hi\n    mode: 0600\n",
             vec![r#"first-boot/7 file {"mode":"0600","path":"/etc/motd","text":"hi"}"#],
         ),
@@ -180,6 +184,9 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("files: {/x: {text: a, timeout: 5}}\n", 3, "contradiction", "belong to `url`"),
         ("files: {/x: {text: a}}\nlinks: {/x: {target: /y}}\n", 4, "contradiction", "two sections"),
         ("links: {/x: {}}\n", 3, "missing-key", "`target`"),
+        ("report: ftp://a.example/x\n", 3, "url-scheme", "`ftp`"),
+        ("report: /var/log/x\n", 3, "bad-url", "no scheme"),
+        ("report: [https://a.example]\n", 3, "wrong-type", "`report`"),
         ("commands: {bot: [a]}\n", 3, "unknown-stage", "`bot`"),
         ("commands: {boot: a}\n", 3, "wrong-type", "list"),
         ("persist: [/a]\nephemeral: [/a]\n", 3, "contradiction", "`/a`"),
@@ -298,8 +305,22 @@ fn a_later_document_wins_key_by_key_and_keeps_its_place() {
 }
 
 #[test]
+fn a_report_by_plain_http_is_taken_with_a_warning() {
+    for (address, code) in [
+        ("https://a.example/x?token=hunter2", None),
+        ("http://a.example/x?token=hunter2", Some("plain-http")),
+    ] {
+        let (plan, out) = read(&format!("report: {address}\n"));
+        assert_eq!(plan.operations[0].action, Action::Report(address.into()));
+        assert_eq!(out.list().first().map(|one| one.code), code, "{address}");
+        assert!(!out.has_errors(), "{address}");
+        assert!(out.list().iter().all(|one| !one.message.contains("hunter2")), "{address}");
+    }
+}
+
+#[test]
 fn sections_are_used_where_they_can_say_it() {
-    let body = "users:\n  joe:\n    groups:\n      - wheel\nfiles:\n  /etc/motd:\n    text: |\n      hi\n      there\n    mode: \"0600\"\ncommands:\n  boot:\n    - echo a\n";
+    let body = "users:\n  joe:\n    groups:\n      - wheel\nfiles:\n  /etc/motd:\n    text: |\n      hi\n      there\n    mode: \"0600\"\ncommands:\n  boot:\n    - echo a\nreport: https://example.com/r\n";
     let (plan, _) = read(body);
     assert_eq!(provision::write(&plan), document(body));
 }

@@ -322,6 +322,7 @@ fn others() -> BoxedStrategy<Action> {
         git.prop_map(Action::Git),
         image.prop_map(Action::UnpackImage),
         arguments.prop_map(Action::KernelArguments),
+        "[a-z]{1,8}".prop_map(|name| Action::Report(format!("https://example.com/{name}"))),
     ]
     .boxed()
 }
@@ -377,13 +378,14 @@ fn usual_rank(action: &Action) -> u32 {
         Action::Dns(_) => 10,
         Action::Unit(_) => 11,
         Action::KernelArguments(_) => 12,
+        Action::Report(_) => 14,
         _ => 13,
     }
 }
 
 fn operation() -> BoxedStrategy<Operation> {
     let numbers = prop_oneof![2 => Just((0, 0)), 1 => (0_u32..3, 0_u32..3)];
-    let rank = of(prop_oneof![0_u32..14, any::<u32>()]);
+    let rank = of(prop_oneof![0_u32..15, any::<u32>()]);
     let failure = prop_oneof![2 => Just(Failure::Abort), 1 => Just(Failure::Continue)];
     let conditions = prop_oneof![3 => Just(Vec::new()), 1 => vec(condition(), 0..3)];
     let action = prop_oneof![disks(), trees(), accounts(), others()];

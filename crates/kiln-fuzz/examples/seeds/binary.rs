@@ -8,14 +8,13 @@ use kiln_disk::layout::{self, BuildOptions, CompleteOptions};
 use kiln_disk::{BlockDevice, Guid, apply, fat, gpt};
 use kiln_erofs::{Codec, Encoder, EncoderOptions, ImageOptions, ValidatedTree, write_image};
 use kiln_fuzz::SparseDisk;
-use kiln_media::{Qcow2Options, write_qcow2};
 use kiln_tree::{LayerMerge, Limits};
 use tar::{EntryType, Header};
 
 /// Target, file name and bytes.
 pub(crate) type Seed = (&'static str, &'static str, Vec<u8>);
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 pub(crate) fn seeds() -> Outcome<Vec<Seed>> {
     let (lower, upper) = (lower_layer()?, upper_layer()?);
@@ -44,7 +43,6 @@ pub(crate) fn seeds() -> Outcome<Vec<Seed>> {
     seeds.push(("root_image", "long-names", [&[1], &long_names()?[..]].concat()));
     seeds.extend(tables()?);
     seeds.extend(fats()?);
-    seeds.extend(qcow2s()?);
     seeds.extend(programs()?);
     seeds.extend(archives(&lower)?);
     Ok(seeds)
@@ -80,7 +78,7 @@ fn folder(tar: &mut tar::Builder<Vec<u8>>, path: &str) -> std::io::Result<()> {
 }
 
 /// Text that packs, of a length.
-fn text(length: usize) -> Vec<u8> {
+pub(crate) fn text(length: usize) -> Vec<u8> {
     (0..length).map(|index| b"kiln makes images\n"[index * 7 / 5 % 18]).collect()
 }
 
@@ -161,14 +159,14 @@ fn image(layer: &[u8], codec: Codec) -> Outcome<Vec<u8>> {
     content(out)
 }
 
-fn content(mut file: File) -> Outcome<Vec<u8>> {
+pub(crate) fn content(mut file: File) -> Outcome<Vec<u8>> {
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn encoded(disk: &SparseDisk) -> Outcome<Vec<u8>> {
+pub(crate) fn encoded(disk: &SparseDisk) -> Outcome<Vec<u8>> {
     disk.encode().ok_or_else(|| "the disk is too long for a seed".into())
 }
 
@@ -236,24 +234,6 @@ fn fats() -> Outcome<Vec<Seed>> {
             disk.write_at(offset, &bytes)?;
         }
         seeds.push(("fat", name, encoded(&disk)?));
-    }
-    Ok(seeds)
-}
-
-fn qcow2s() -> Outcome<Vec<Seed>> {
-    let mut raw = tempfile::tempfile()?;
-    raw.write_all(&text(70_000))?;
-    raw.set_len(1 << 20)?;
-    let mut seeds = Vec::new();
-    for (name, compression) in [("plain", None), ("packed", Some(6))] {
-        let out = tempfile::tempfile()?;
-        let options = Qcow2Options { virtual_length: None, compression, threads: 1 };
-        write_qcow2(&raw, &out, &options)?;
-        let bytes = content(out)?;
-        let length = (bytes.len() as u64).next_multiple_of(1024);
-        let mut disk = SparseDisk::empty(512, length);
-        disk.write_at(0, &bytes)?;
-        seeds.push(("qcow2", name, encoded(&disk)?));
     }
     Ok(seeds)
 }

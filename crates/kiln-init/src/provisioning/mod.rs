@@ -186,7 +186,9 @@ fn restart() -> Result<Infallible, Error> {
 /// After [`PATIENCE`] failures one after the other recovery is started, once: the documents may lie
 /// where only a person can mend them. Before that the same boot is tried again, because a server that did
 /// not answer may do so next time.
-pub(crate) fn offer_repair(has_recovery: bool) {
+///
+/// Where no firmware keeps the wish, `by_grub` asks GRUB; it says whether there is one.
+pub(crate) fn offer_repair(has_recovery: bool, by_grub: &dyn Fn() -> Result<bool, Error>) {
     let path = state::mount_point().join(FAILURES);
     let before =
         fs::read_to_string(&path).ok().and_then(|text| text.trim_end().parse::<u64>().ok());
@@ -196,15 +198,21 @@ pub(crate) fn offer_repair(has_recovery: bool) {
         note(&file("write", &path)(error).sentence());
     }
     let folder = Path::new(one_shot::FOLDER);
-    let is_heard = has_recovery && folder.join(one_shot::LOADER).exists();
-    if !failures.is_multiple_of(PATIENCE) || !is_heard {
+    if !failures.is_multiple_of(PATIENCE) || !has_recovery {
         return;
     }
-    // One write is one variable.
-    match fs::write(folder.join(one_shot::NAME), one_shot::recovery()) {
-        Ok(()) => {
+    let asked = if folder.join(one_shot::LOADER).exists() {
+        let path = folder.join(one_shot::NAME);
+        // One write is one variable.
+        fs::write(&path, one_shot::recovery()).map(|()| true).map_err(file("write", path))
+    } else {
+        by_grub()
+    };
+    match asked {
+        Ok(true) => {
             shout(&format!("{failures} boots failed by their configuration: recovery is next"))
         }
-        Err(error) => note(&file("write", folder.join(one_shot::NAME))(error).sentence()),
+        Ok(false) => {}
+        Err(error) => note(&error.sentence()),
     }
 }

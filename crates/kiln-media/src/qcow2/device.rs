@@ -208,6 +208,7 @@ fn damaged(reason: &'static str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Disk;
     use crate::qcow2::{CLUSTER, Qcow2Options, write_qcow2};
     use proptest::prelude::*;
 
@@ -229,7 +230,7 @@ mod tests {
         let (raw, out) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         raw.write_all_at(&disk(), 0).unwrap();
         let options = Qcow2Options { virtual_length: Some(1 << 30), compression, threads: 1 };
-        write_qcow2(&raw, &out, &options).unwrap();
+        write_qcow2(&Disk::of_file(&raw).unwrap(), &out, &options).unwrap();
         out
     }
 

@@ -1,4 +1,4 @@
-//! qcow2, the disk format of QEMU: a writer from a raw disk, and a reader.
+//! qcow2, the disk format of QEMU: a writer and a reader.
 //!
 //! Version 3 with clusters of 64 KiB, what every hypervisor that takes qcow2 reads: no backing
 //! file, no snapshots, no extended entries, and zlib as the only compression, since older readers
@@ -7,7 +7,6 @@
 //! The host's `qemu-img` was not taken as a tool: a build needs no host programs, and its output
 //! depends on its version.
 
-mod compress;
 mod device;
 mod format;
 mod reader;

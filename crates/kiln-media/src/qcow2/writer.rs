@@ -1,4 +1,4 @@
-//! Writing an image from a raw disk in one pass.
+//! Writing an image from a disk in one pass.
 //!
 //! Order in the file: header, contents in the order of the disk, mapping tables, first-level table,
 //! reference counts. Tables come last because only then their number is known, which lets contents
@@ -8,19 +8,18 @@
 //! Zeros are left out wherever they are, found by looking at the bytes: where a file has holes
 //! depends on the file system, and the result must not.
 
-use super::compress::{Cluster, compress};
 use super::format::{
     CLUSTER, CLUSTER_BITS, COMPRESSED, COMPRESSED_SECTOR, COPIED, ENTRIES_PER_TABLE, HEADER_LENGTH,
-    MAGIC, MAXIMUM_LENGTH, REFCOUNT_ORDER, REFCOUNTS_PER_BLOCK, SECTORS_SHIFT, VERSION, header,
+    MAGIC, MAXIMUM_LENGTH, REFCOUNT_ORDER, REFCOUNTS_PER_BLOCK, SECTORS_SHIFT, VERSION,
+    WINDOW_BITS, header,
 };
 use crate::Error;
-use crate::sparse::{is_zero, next_data};
+use crate::deflate::{Frame, Packer};
+use crate::disk::{Chunk, Disk};
+use crate::ordered::ordered;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-
-/// Clusters that each thread gets at a time: 2 MiB, long enough to pay for starting a thread.
-const BATCH: usize = 32;
 
 /// How to write an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +44,16 @@ pub struct Qcow2Facts {
     pub clusters: u64,
 }
 
-/// Writes the disk in `raw` to `out`, a regular file that is emptied first. The read position of
-/// `raw` is moved. Nothing is flushed.
+/// Writes the disk to `out`, a regular file that is emptied first. Nothing is flushed.
 ///
 /// # Errors
-/// [`Error::VirtualLength`], [`Error::Level`], [`Error::Read`], [`Error::Write`],
-/// [`Error::Compress`].
-pub fn write_qcow2(raw: &File, out: &File, options: &Qcow2Options) -> Result<Qcow2Facts, Error> {
-    let raw_length = raw.metadata().map_err(|source| Error::Read { offset: 0, source })?.len();
+/// [`Error::VirtualLength`], [`Error::Level`], [`Error::Read`], [`Error::Write`].
+pub fn write_qcow2(
+    disk: &Disk<'_>,
+    out: &File,
+    options: &Qcow2Options,
+) -> Result<Qcow2Facts, Error> {
+    let raw_length = disk.length();
     let virtual_length = options.virtual_length.unwrap_or_else(|| raw_length.next_multiple_of(512));
     let possible = raw_length.max(512)..=MAXIMUM_LENGTH;
     if !possible.contains(&virtual_length) || !virtual_length.is_multiple_of(512) {
@@ -68,56 +69,27 @@ pub fn write_qcow2(raw: &File, out: &File, options: &Qcow2Options) -> Result<Qco
         end: CLUSTER,
         refcounts: vec![1],
         tables: BTreeMap::new(),
+        collected: Vec::new(),
+        collected_at: 0,
     };
-    let threads = options.threads.clamp(1, 256);
     let mut clusters = 0;
-    let mut position = 0;
-    loop {
-        let batch = read_batch(raw, raw_length, &mut position, BATCH * threads)?;
-        if batch.is_empty() {
-            break;
-        }
-        clusters += batch.len() as u64;
-        let packed = match options.compression {
-            Some(level) => compress(&batch, level, threads)?,
-            None => batch.iter().map(|_| None).collect(),
-        };
-        for (cluster, packed) in batch.iter().zip(packed) {
-            image.add(cluster, packed.as_deref())?;
-        }
-    }
+    ordered(
+        if options.compression.is_some() { options.threads } else { 1 },
+        disk.chunks(CLUSTER),
+        || Ok(options.compression.map(|level| Packer::new(Frame::Raw(WINDOW_BITS), level))),
+        |packer, cluster| {
+            // One byte less than a cluster: what does not fit is not worth it.
+            let most = cluster.bytes.len() - 1;
+            let packed = packer.as_mut().and_then(|packer| packer.within(&cluster.bytes, most));
+            Ok((cluster, packed))
+        },
+        |(cluster, packed)| {
+            clusters += 1;
+            image.add(&cluster, packed.as_deref())
+        },
+    )?;
     let length = image.finish(virtual_length)?;
     Ok(Qcow2Facts { length, virtual_length, clusters })
-}
-
-/// The next clusters that are not zeros, at most `count`, from `position` on.
-fn read_batch(
-    raw: &File,
-    length: u64,
-    position: &mut u64,
-    count: usize,
-) -> Result<Vec<Cluster>, Error> {
-    let mut batch = Vec::with_capacity(count);
-    while batch.len() < count
-        && let Some(data) = next_data(raw, *position, length)
-    {
-        let mut offset = data.start / CLUSTER * CLUSTER;
-        // A cluster whose start lies before the range was read with the range before.
-        offset = offset.max(*position);
-        while offset < data.end && batch.len() < count {
-            let mut bytes = vec![0; CLUSTER as usize];
-            let there = CLUSTER.min(length - offset) as usize;
-            raw.read_exact_at(&mut bytes[..there], offset)
-                .map_err(|source| Error::Read { offset, source })?;
-            if !is_zero(&bytes) {
-                batch.push(Cluster { offset, bytes });
-            }
-            offset += CLUSTER;
-        }
-        // Always a multiple of the cluster size, as it starts with one.
-        *position = offset;
-    }
-    Ok(batch)
 }
 
 /// An image being written.
@@ -129,13 +101,26 @@ struct Image<'a> {
     refcounts: Vec<u16>,
     /// Second-level mapping tables by their index in the first.
     tables: BTreeMap<u64, Vec<u64>>,
+    /// Contents that follow each other and are not written yet: one call for many clusters.
+    collected: Vec<u8>,
+    /// Where they go.
+    collected_at: u64,
 }
+
+/// Bytes that are collected before they are written.
+const COLLECTED: usize = 1 << 20;
 
 impl Image<'_> {
     /// Writes bytes at the end and returns where; `aligned` starts a new cluster.
     fn append(&mut self, bytes: &[u8], aligned: bool) -> Result<u64, Error> {
         let offset = if aligned { self.end.next_multiple_of(CLUSTER) } else { self.end };
-        self.out.write_all_at(bytes, offset).map_err(|source| Error::Write { offset, source })?;
+        if offset != self.collected_at + self.collected.len() as u64
+            || self.collected.len() >= COLLECTED
+        {
+            self.flush()?;
+            self.collected_at = offset;
+        }
+        self.collected.extend_from_slice(bytes);
         self.end = offset + bytes.len() as u64;
         let clusters = self.end.div_ceil(CLUSTER) as usize;
         self.refcounts.resize(clusters, 0);
@@ -146,8 +131,17 @@ impl Image<'_> {
         Ok(offset)
     }
 
+    fn flush(&mut self) -> Result<(), Error> {
+        let offset = self.collected_at;
+        self.out
+            .write_all_at(&self.collected, offset)
+            .map_err(|source| Error::Write { offset, source })?;
+        self.collected.clear();
+        Ok(())
+    }
+
     /// Adds one cluster of contents.
-    fn add(&mut self, cluster: &Cluster, packed: Option<&[u8]>) -> Result<(), Error> {
+    fn add(&mut self, cluster: &Chunk, packed: Option<&[u8]>) -> Result<(), Error> {
         let entry = match packed {
             Some(packed) => {
                 let offset = self.append(packed, false)?;
@@ -157,7 +151,7 @@ impl Image<'_> {
             }
             None => COPIED | self.append(&cluster.bytes, true)?,
         };
-        let index = cluster.offset / CLUSTER;
+        let index = cluster.index;
         let fresh = || vec![0; ENTRIES_PER_TABLE as usize];
         let table = self.tables.entry(index / ENTRIES_PER_TABLE).or_insert_with(fresh);
         table[(index % ENTRIES_PER_TABLE) as usize] = entry;
@@ -175,6 +169,7 @@ impl Image<'_> {
             }
         }
         let mapping_offset = self.append(&big_endian(&mapping), true)?;
+        self.flush()?;
 
         // The counts count themselves, so their number is found by growing it until it is enough.
         let used = self.end.div_ceil(CLUSTER);

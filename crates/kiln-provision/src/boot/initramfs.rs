@@ -7,7 +7,7 @@ use kiln_etc::mounts::{Mounts, PATH, format};
 
 use super::device_manager::DeviceManager;
 use super::uplink::Uplink;
-use super::{Boot, Ended, KEPT, PROVISIONED, SHOWN, generation, keep, today};
+use super::{Boot, Ended, KEPT, PROVISIONED, SHOWN, bounded_host, generation, keep, today};
 use crate::run::recover;
 use crate::sources::{
     BlockVolumes, Document, Search, gather_all, own_boot_partition, wants_network,
@@ -68,7 +68,8 @@ fn work(
         let fault = fault.or_else(|| gathered.checked.first_boot_fault());
         if let Some(fault) = fault {
             ledger.fail(&fault)?;
-            return failed(boot, &mut web, Vec::new(), fault);
+            let mut way = Way { devices, uplink, web: &mut web };
+            return failed(boot, &mut way, &gathered, Vec::new(), fault);
         }
     }
     let mounts = mounts(&root)?;
@@ -84,12 +85,13 @@ fn work(
 
     let due = Due { gathered: &gathered, mounts: &mounts, is_pending };
     let (reports, restart) = carry_out(boot, root, ledger, &mut web, &due)?;
+    let mut way = Way { devices, uplink, web: &mut web };
     if let Some(reason) = reports.iter().find_map(|report| report.aborted.clone()) {
-        return failed(boot, &mut web, reports, reason);
+        return failed(boot, &mut way, &gathered, reports, reason);
     }
     finish(boot, generation, &gathered)?;
     if is_pending {
-        tell(boot, &mut web, &reports, &[]);
+        tell(boot, &mut way, &gathered, &reports, &[]);
     }
     Ok(Ended { reports, failure: None, restart })
 }
@@ -112,8 +114,8 @@ fn carry_out(
     due: &Due<'_>,
 ) -> Result<(Vec<Report>, bool), Error> {
     let say = boot.say;
-    let (mut programs, mut random_bytes) = (Host::default(), || random());
-    let mut makers = programs;
+    let (mut programs, mut makers) = (bounded_host(), Host::default());
+    let mut random_bytes = || random();
     let mut disks = Disks::new(DisksOptions {
         root: boot.root.clone(),
         state: boot.state.clone(),
@@ -256,20 +258,42 @@ fn finish(boot: &Boot<'_>, generation: u64, gathered: &Gathered) -> Result<(), E
     Ok(())
 }
 
+/// The way to somebody elsewhere.
+struct Way<'a> {
+    devices: &'a mut DeviceManager,
+    uplink: &'a mut Uplink,
+    web: &'a mut Web,
+}
+
 fn failed(
     boot: &mut Boot<'_>,
-    web: &mut Web,
+    way: &mut Way<'_>,
+    gathered: &Gathered,
     reports: Vec<Report>,
     reason: String,
 ) -> Result<Ended, Error> {
-    tell(boot, web, &reports, std::slice::from_ref(&reason));
+    tell(boot, way, gathered, &reports, std::slice::from_ref(&reason));
     Ok(Ended { reports, failure: Some(reason), restart: false })
 }
 
-/// Reports to the address that the configuration names.
-fn tell(boot: &mut Boot<'_>, web: &mut Web, reports: &[Report], failures: &[String]) {
-    let reporting = Reporting::of(&boot.command_line);
-    if let Some(reason) = reporting.tell(web, reports, failures) {
+/// Reports to the address that the configuration names, over a network that may be wanted for this alone.
+fn tell(
+    boot: &mut Boot<'_>,
+    way: &mut Way<'_>,
+    gathered: &Gathered,
+    reports: &[Report],
+    failures: &[String],
+) {
+    let reporting = Reporting::of(&boot.command_line, &gathered.checked.plan);
+    if !reporting.is_wanted(reports, failures) {
+        return;
+    }
+    let came = way.uplink.want(way.devices, &mut Host::default(), boot.say);
+    let told = match came {
+        Ok(()) => reporting.tell(way.web, reports, failures),
+        Err(error) => Some(format!("nobody is told of it: {}", error.sentence())),
+    };
+    if let Some(reason) = told {
         (boot.say)(&reason);
     }
 }

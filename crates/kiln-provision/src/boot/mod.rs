@@ -20,13 +20,13 @@ mod rootfs;
 mod uplink;
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiln_config::action::KernelArguments;
 
 use crate::sources::{Place, Policy};
 use crate::stages::Gathered;
-use crate::{Error, Report, Root};
+use crate::{Error, Host, Report, Root};
 
 pub use initramfs::initramfs;
 pub use keep::{FOLDER as KEPT, SHOWN};
@@ -38,6 +38,11 @@ const CONFIG: &str = "config";
 const PROVISIONED: &str = "provisioned";
 /// Seconds of a day (POSIX.1, seconds since the Epoch).
 const DAY: u64 = 86_400;
+/// For one command of a document, or one program that an action calls, before the system starts
+/// (docs/configuration.md). Nobody can log in and end one that hangs, and the first process gives all of this
+/// half an hour: so several may hang, and the steps behind them still run. What makes file systems has no
+/// such limit, because a large disk takes what it takes, and ending it loses the work.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// A boot, as both halves see it.
 pub struct Boot<'a> {
@@ -114,6 +119,11 @@ pub fn generation(state: &Path) -> u64 {
         digits.then(|| name.parse::<u64>().ok()).flatten()
     };
     entries.filter_map(|entry| number(entry.file_name().to_str()?)).max().unwrap_or(1)
+}
+
+/// Programs that documents call, each with an end.
+fn bounded_host() -> Host {
+    Host { patience: Some(COMMAND_PATIENCE) }
 }
 
 /// Days since 1 January 1970.

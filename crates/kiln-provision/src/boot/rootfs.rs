@@ -5,7 +5,7 @@ use std::path::Path;
 use kiln_config::Action;
 use kiln_etc::mounts::{PATH, format};
 
-use super::{Boot, Ended, generation, today};
+use super::{Boot, Ended, bounded_host, generation, today};
 use crate::mounts::{LAYOUT_FILES, Wishes};
 use crate::sources::{BlockVolumes, Search, gather_all, own_boot_partition};
 use crate::storage::{Disks, DisksOptions};
@@ -38,8 +38,8 @@ pub fn rootfs(boot: &mut Boot<'_>) -> Result<Ended, Error> {
         say: &mut |line| say(line),
     });
     let values = values(&root, &Machine::default(), random()?)?;
-    let (mut programs, mut random) = (Host::default(), || random());
-    let mut makers = programs;
+    let (mut programs, mut makers) = (bounded_host(), Host::default());
+    let mut random = || random();
     let disks = Disks::new(DisksOptions {
         root: boot.root.clone(),
         state: boot.state.clone(),

@@ -11,6 +11,7 @@ pub(crate) mod fuzzing {
     pub use super::tftp::transfer;
 }
 mod http;
+mod privileged;
 mod store;
 mod tftp;
 
@@ -60,6 +61,15 @@ pub trait Fetch {
     /// The scheme is not known, nothing is there, or it is larger.
     fn get(&mut self, remote: &Remote, limit: u64) -> Result<Vec<u8>, Error>;
 
+    /// The same by plain http from a port that only root may take, for a server given by its number.
+    ///
+    /// # Errors
+    /// As for [`Fetch::get`]; also where there are no such ports, which is the default.
+    fn get_as_root(&mut self, remote: &Remote, limit: u64) -> Result<Vec<u8>, Error> {
+        let _ = limit;
+        Err(Error::NotHere { what: format!("asking {} as root", address(&remote.url)) })
+    }
+
     /// Sends a document, and gives the answer.
     ///
     /// # Errors
@@ -108,6 +118,10 @@ impl Fetch for Web {
             return Err(refused(format!("they have more than {limit} bytes")));
         }
         Ok(bytes)
+    }
+
+    fn get_as_root(&mut self, remote: &Remote, limit: u64) -> Result<Vec<u8>, Error> {
+        privileged::get(&remote.url, privileged::PORTS, limit, self.deadline(remote))
     }
 
     fn send(&mut self, sending: &Sending<'_>) -> Result<Vec<u8>, Error> {

@@ -379,6 +379,11 @@ impl Fetch for Connected<'_> {
         self.fetch.get(remote, limit)
     }
 
+    fn get_as_root(&mut self, remote: &Remote, limit: u64) -> Result<Vec<u8>, Error> {
+        self.connect(&remote.url)?;
+        self.fetch.get_as_root(remote, limit)
+    }
+
     fn send(&mut self, sending: &Sending<'_>) -> Result<Vec<u8>, Error> {
         self.connect(sending.url)?;
         self.fetch.send(sending)

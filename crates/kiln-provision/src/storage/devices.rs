@@ -122,6 +122,13 @@ impl Devices<'_> {
         }
     }
 
+    /// The members of an array by its identity.
+    pub(crate) fn members(&self, uuid: &str) -> Vec<Device> {
+        self.holding(|found| {
+            found.format == "linux_raid_member" && found.uuid.eq_ignore_ascii_case(uuid)
+        })
+    }
+
     /// The device of a name; waits until it is there.
     ///
     /// # Errors

@@ -27,6 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 /// Where udev of the image listens while it runs.
 const UDEV: &str = "/run/udev/control";
+/// Where udev runs, `udevadm settle` waits for it also in a root that is not that of the first process, where
+/// it otherwise returns at once (systemd, docs/ENVIRONMENT.md).
+const WITH_UDEV: (&str, &str) = ("SYSTEMD_IGNORE_CHROOT", "1");
+/// Without udev nobody answers the device-mapper library when it waits for a node (dmsetup(8)).
+const WITHOUT_UDEV: (&str, &str) = ("DM_DISABLE_UDEV", "1");
 
 /// What disks are changed with.
 pub struct DisksOptions<'a> {
@@ -141,15 +146,13 @@ impl<'a> Disks<'a> {
     /// a path, which are checked and mounted. To be called at each boot before a document runs.
     ///
     /// # Errors
-    /// One of them is missing or damaged; those before it stay open. One whose options have `nofail` is
-    /// only told of.
+    /// One of them is missing or damaged; those before it stay open. A file system whose options have
+    /// `nofail` is only told of, and so is an array or a volume on which only such ones lie.
     pub fn reopen(&mut self) -> Result<(), Error> {
         let records = Records::read(self.ledger.folder())?;
         for (hash, records) in &records.documents {
             if self.ledger.is_done(hash) {
-                for record in records {
-                    self.open_record(record)?;
-                }
+                self.open_records(records)?;
             }
         }
         Ok(())
@@ -183,13 +186,12 @@ impl<'a> Disks<'a> {
     /// Runs a program of the image and gives the end of its output.
     pub(super) fn run(&mut self, program: &Program) -> Result<String, Error> {
         let path = self.program(program.names)?;
-        // Without udev nobody answers the device-mapper library when it waits for a node.
-        let alone = [("DM_DISABLE_UDEV".to_owned(), "1".to_owned())];
-        let environment = if self.has_udev() { &alone[..0] } else { &alone[..] };
+        let (name, value) = if self.has_udev() { WITH_UDEV } else { WITHOUT_UDEV };
+        let environment = [(name.to_owned(), value.to_owned())];
         let finished = self.programs.run(&Invocation {
             program: &path,
             arguments: program.arguments.clone(),
-            environment,
+            environment: &environment,
             root: self.devices.root.path(),
         })?;
         match finished.fault {

@@ -52,6 +52,8 @@ pub(crate) trait Kernel {
     fn all(&self) -> Vec<Device>;
     /// Names of the devices that this one is made of, at any depth, itself included.
     fn made_of(&self, name: &str) -> BTreeSet<String>;
+    /// Names of the devices that are made of this one, the next higher ones only, active or not.
+    fn made_into(&self, name: &str) -> Vec<String>;
     /// Names of the disks from which the system runs.
     fn system_disks(&self) -> BTreeSet<String>;
     /// Bytes per sector.
@@ -137,6 +139,15 @@ impl Linux {
         }
     }
 
+    /// The name of a volume of the device mapper instead of its number: the table of mounts then tells
+    /// people and units the name that they know it by, and which is the same at each boot.
+    fn mapped(&self, source: &str) -> Option<String> {
+        let name = source.rsplit('/').next().filter(|name| name.starts_with("dm-"))?;
+        let given = fs::read_to_string(self.folder(name).join("dm/name")).ok()?;
+        let node = self.nodes.join("mapper").join(given.trim_end());
+        (self.device(&node)?.name == name).then(|| node.to_string_lossy().into_owned())
+    }
+
     fn known(&self, disk: &Device) -> Vec<Extent> {
         let Ok(entries) = fs::read_dir(self.folder(&disk.name)) else { return Vec::new() };
         let extent = |name: &str| {
@@ -183,6 +194,11 @@ impl Kernel for Linux {
         found
     }
 
+    fn made_into(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.folder(name).join("holders")).into_iter().flatten();
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
     fn system_disks(&self) -> BTreeSet<String> {
         let devices = self.system.iter().filter_map(|path| fs::metadata(path).ok());
         let names = devices.filter_map(|about| self.name_of(about.dev()));
@@ -215,7 +231,9 @@ impl Kernel for Linux {
     }
 
     fn mount(&mut self, mount: &Mount<'_>) -> Result<(), Error> {
-        Ok(mount::mount(mount.source, mount.target, mount.kind, mount.options, mount.data)?)
+        let mapped = self.mapped(mount.source);
+        let source = mapped.as_deref().unwrap_or(mount.source);
+        Ok(mount::mount(source, mount.target, mount.kind, mount.options, mount.data)?)
     }
 
     fn bind(&mut self, source: &Path, target: &Path) -> Result<(), Error> {
@@ -313,6 +331,8 @@ mod tests {
             ("devices/vda/vda3/size", "8"),
             ("devices/dm-0/size", "8"),
             ("devices/dm-0/slaves/vda3", ""),
+            ("devices/dm-0/dm/name", "vault\n"),
+            ("devices/vda/vda3/holders/dm-0", ""),
         ] {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -330,6 +350,11 @@ mod tests {
         let kernel =
             Linux { devices: folder.path().to_owned(), nodes: "/dev".into(), system: Vec::new() };
         assert_eq!(kernel.made_of("dm-0"), ["dm-0", "vda3"].map(String::from).into());
+        assert_eq!(kernel.made_into("vda3"), ["dm-0"]);
+        assert!(kernel.made_into("dm-0").is_empty());
+        // Its node is no device here, so the number stays.
+        assert_eq!(kernel.mapped("/dev/dm-0"), None);
+        assert_eq!(kernel.mapped("/dev/vda3"), None);
         assert_eq!(kernel.partition("vda3"), Some(("vda".into(), 3)));
         let disk = Device { name: "vda".into(), node: "/dev/vda".into(), partition: None };
         assert_eq!(kernel.known(&disk), [Extent { number: 3, offset: 1 << 20, length: 4096 }]);

@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) bad: Option<String>,
     /// Lines for the console.
     pub(super) said: Vec<String>,
+    /// Names of the variables that programs were given.
+    pub(super) variables: BTreeSet<String>,
 }
 
 pub(super) struct Fake {
@@ -85,6 +87,11 @@ impl Kernel for Fake {
         let mut found = BTreeSet::from([name.to_owned()]);
         found.extend(self.world.borrow().below.get(name).cloned());
         found
+    }
+
+    fn made_into(&self, name: &str) -> Vec<String> {
+        let world = self.world.borrow();
+        world.below.iter().filter(|(_, on)| *on == name).map(|(above, _)| above.clone()).collect()
     }
 
     fn system_disks(&self) -> BTreeSet<String> {
@@ -190,7 +197,12 @@ impl Programs for Marks {
         let name = invocation.program.rsplit('/').next().unwrap();
         let words = &invocation.arguments;
         let line = format!("{name} {}", words.join(" "));
-        self.world.borrow_mut().log.push(line.clone());
+        // The log has no settling; a test may ask for the variable that makes it work.
+        let variables = invocation.environment.iter().map(|(name, _)| name.clone());
+        self.world.borrow_mut().variables.extend(variables);
+        if name != "udevadm" {
+            self.world.borrow_mut().log.push(line.clone());
+        }
         if self.world.borrow().bad.as_ref().is_some_and(|bad| line.contains(bad)) {
             return Ok(Finished { fault: Some("exit status 1".into()), output: "broken".into() });
         }
@@ -232,6 +244,11 @@ impl Programs for Marks {
             }
             "cryptsetup" => fs::remove_file(node("dev/mapper").join(&last)).unwrap(),
             "mdadm" if words[0] == "--stop" => fs::remove_file(node(&last)).unwrap(),
+            // The link comes from udev.
+            "mdadm" if words[0] == "--run" => {
+                fs::create_dir_all(node("dev/md")).unwrap();
+                File::create(node("dev/md/data")).unwrap().set_len(MIB).unwrap();
+            }
             "mdadm" => {
                 let array = words.iter().find(|word| word.starts_with("/dev/md/")).unwrap();
                 fs::create_dir_all(node("dev/md")).unwrap();

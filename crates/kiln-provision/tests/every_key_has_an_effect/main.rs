@@ -22,8 +22,7 @@ use kiln_config::ignition::keys::State;
 use seen::Run;
 
 /// Keys that say what holds anyway, and why: what is seen is the same without them.
-const ALWAYS: [(&str, &str); 7] = [
-    ("a cloud-config / name", "a step answers to its name behind that of any document"),
+const ALWAYS: [(&str, &str); 6] = [
     ("a user / name", "the key of the map names the user"),
     ("a user / no_log_init", "no record of logins is made for anybody"),
     ("a cloud-init user / no_log_init", "the same"),
@@ -124,6 +123,16 @@ fn every_key_of_ignition_has_an_effect() {
     let carried_out = keys.filter(|key| key.state == State::CarriedOut);
     let keys = carried_out.map(|key| key.path.to_owned()).collect();
     check(include_str!("ignition.txt"), Run::ignition, keys);
+}
+
+#[test]
+fn every_section_of_a_provision_document_has_an_effect() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&kiln_config::provision::schema()).unwrap();
+    let sections = schema["properties"].as_object().unwrap().keys().cloned();
+    let is_header = |key: &String| ["apiVersion", "kind", "metadata"].contains(&key.as_str());
+    let keys = sections.filter(|key| !is_header(key)).collect();
+    check(include_str!("provision.txt"), Run::provision, keys);
 }
 
 #[test]

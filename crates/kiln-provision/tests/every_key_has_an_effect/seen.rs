@@ -13,7 +13,9 @@ use kiln_config::ignition::config::{Ignition, Resource};
 use kiln_config::operation::Moment;
 use kiln_config::{Action, Stage};
 use kiln_provision::stages::run_stage;
-use kiln_provision::{Error, Fetch, Finished, Invocation, Programs, Report, Storage, run};
+use kiln_provision::{
+    Error, Fetch, Finished, Invocation, Programs, Report, Reporting, Sending, Storage, run,
+};
 use serde_json::Value;
 
 use super::common::Machine;
@@ -21,7 +23,8 @@ use super::common::Machine;
 /// The stages of a boot, in their order.
 const BOOT: [&str; 6] = ["pre-rootfs", "rootfs", "initramfs", "fs", "boot", "network"];
 /// What the machine has beside what all machines of these tests have.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
+    ("usr/lib/systemd/system/k3s-agent.service", "[Install]\nWantedBy=multi-user.target\n"),
     ("usr/lib/systemd/systemd", ""),
     ("etc/group-of-others", "old:x:7:\n"),
     ("etc/notes", "old\n"),
@@ -87,6 +90,13 @@ impl Fetch for Everywhere<'_> {
             "userdata" => b"#cloud-config\n".into(),
             _ => b"fetched".into(),
         })
+    }
+
+    fn send(&mut self, sending: &Sending<'_>) -> Result<Vec<u8>, Error> {
+        let told: Value = serde_json::from_slice(sending.bytes).unwrap();
+        let outcome = told["outcome"].as_str().unwrap();
+        self.0.push(format!("{} is told of {outcome}", sending.url));
+        Ok(Vec::new())
     }
 }
 
@@ -155,6 +165,27 @@ impl Run {
         if !checked.diagnostics.has_errors() {
             run.first_boot(&checked);
         }
+        run
+    }
+
+    /// The sections of a Provision document through the first boot, and who is told of it.
+    pub(crate) fn provision(text: &str) -> Self {
+        let mut run = Self::new("");
+        run.machine.has_state = true;
+        let header = "apiVersion: kiln.dev/v1alpha1\nkind: Provision\n";
+        let bytes = format!("{header}{text}\n").into_bytes();
+        let checked = check(vec![Input { name: "a.yaml".into(), bytes }], None);
+        assert!(!checked.diagnostics.has_errors(), "{text}: {:?}", checked.diagnostics);
+        for stage in ["pre-rootfs", "rootfs"] {
+            run.stage(&checked, stage);
+        }
+        run.first_boot(&checked);
+        for stage in ["initramfs", "fs", "boot", "network"] {
+            run.stage(&checked, stage);
+        }
+        let reporting = Reporting::of("", &checked.plan);
+        let told = reporting.tell(&mut Everywhere(&mut run.outside.fetched), &run.reports, &[]);
+        assert_eq!(told, None);
         run
     }
 

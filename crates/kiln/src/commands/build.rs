@@ -22,6 +22,7 @@ Sources:
 Examples:
   kiln build oci-archive:edge.tar -o out
   kiln build docker://registry.example/edge:13 -o out -f raw,qcow2 --compress zstd:9
+  kiln build oci-archive:edge.tar -o out -f qcow2,ova,vhd,gce --check
   kiln build docker://registry.example/edge:13 --verify cosign.pub -o out
   kiln build docker://registry.example/edge:13 --verify-identity '*@example.com' \
       --verify-issuer https://login.example.com --trust-root trusted_root.json -o out
@@ -48,6 +49,9 @@ pub(crate) struct BuildArguments {
     /// Disks to write
     #[arg(short, long, value_name = "FORMAT", value_delimiter = ',', default_value = "raw")]
     format: Vec<Format>,
+    /// Read the disks back and compare them with what they were made from
+    #[arg(long)]
+    check: bool,
     /// What the disks start: the system, or recovery, which puts the system onto its disk
     #[arg(long, value_name = "MODE", value_enum, default_value = "system")]
     boot: Boot,
@@ -74,10 +78,21 @@ pub(crate) struct BuildArguments {
 /// A disk to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// A disk byte for byte
+    /// A disk byte for byte; also what AWS imports
     Raw,
-    /// QEMU's format
+    /// The same, compressed with Zstandard
+    #[value(name = "raw.zst")]
+    RawZst,
+    /// QEMU's and OpenStack's format, compressed
     Qcow2,
+    /// VMware's format for import (streamOptimized)
+    Vmdk,
+    /// A virtual machine for VMware
+    Ova,
+    /// Azure's format (fixed)
+    Vhd,
+    /// What Google's Compute Engine makes an image of
+    Gce,
 }
 
 /// What a disk starts.
@@ -136,8 +151,14 @@ fn options(arguments: BuildArguments) -> Result<BuildOptions, Failure> {
     Ok(BuildOptions {
         formats: Formats {
             raw: arguments.format.contains(&Format::Raw),
+            raw_zst: arguments.format.contains(&Format::RawZst),
             qcow2: arguments.format.contains(&Format::Qcow2),
+            vmdk: arguments.format.contains(&Format::Vmdk),
+            ova: arguments.format.contains(&Format::Ova),
+            vhd: arguments.format.contains(&Format::Vhd),
+            gce: arguments.format.contains(&Format::Gce),
         },
+        check: arguments.check,
         mode: arguments.boot.mode(),
         slot_size: arguments.slot_size,
         esp_size: arguments.esp_size,

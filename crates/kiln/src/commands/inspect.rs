@@ -1,4 +1,4 @@
-//! `kiln inspect`: what a disk, a root image or a boot file is.
+//! `kiln inspect`: what a disk, an ISO image, a root image or a boot file is.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,14 +14,15 @@ Examples:
   kiln inspect out/edge.root --directories 20
   kiln inspect out/edge.raw --json | jq .disk.slots";
 
-/// Show what is in a disk, a root image or a boot file
+/// Show what is in a disk, an ISO image, a root image or a boot file
 ///
-/// Reads raw and qcow2 disks, root images and boot files; which it is shows in the file itself.
+/// Reads disks (raw, qcow2, VMDK, OVA, VHD), root images and boot files; which it is shows in the
+/// file itself.
 /// For a disk, the top block of each slot's hash tree is checked against the boot files.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArguments {
-    /// The disk, root image or boot file
+    /// The disk, ISO image, root image or boot file
     file: PathBuf,
     /// Print JSON, all lengths in bytes
     #[arg(long)]

@@ -60,9 +60,10 @@ pub(crate) fn check_files(files: &[PathBuf], dialect: Option<Dialect>) -> Result
     let inputs = files.iter().map(|path| {
         let name = path.to_string_lossy().into_owned();
         let bytes = if name == "-" {
-            read(std::io::stdin().lock())
+            read(std::io::stdin().lock(), 0)
         } else {
-            std::fs::File::open(path).and_then(read)
+            let length = |file: &std::fs::File| file.metadata().map_or(0, |facts| facts.len());
+            std::fs::File::open(path).and_then(|file| read(&file, length(&file)))
         };
         let name = if name == "-" { "<stdin>".to_owned() } else { name };
         match bytes {
@@ -75,8 +76,11 @@ pub(crate) fn check_files(files: &[PathBuf], dialect: Option<Dialect>) -> Result
 }
 
 /// One byte more than a document may have shows that it has too many.
-fn read(input: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    input.take(MAXIMUM_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+fn read(input: impl Read, expected: u64) -> std::io::Result<Vec<u8>> {
+    let longest = MAXIMUM_BYTES as u64 + 1;
+    // Room for one byte more: only then the end is seen without growing.
+    let expected = expected.saturating_add(1).min(longest);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
+    input.take(longest).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -18,6 +18,7 @@ mod install;
 mod legacy;
 mod life;
 mod machine;
+mod media;
 mod provision;
 mod push;
 mod signatures;

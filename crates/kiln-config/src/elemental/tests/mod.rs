@@ -71,7 +71,7 @@ fn short(value: Value) -> Value {
 
 #[test]
 fn every_key_has_its_effect() {
-    let scope = Scope::new(Fork::Yip);
+    let mut scope = Scope::new(Fork::Yip);
     let steps = STEPS
         .iter()
         .map(|(step, actions, said)| (format!("stages: {{boot: [{step}]}}\n"), *actions, *said));
@@ -84,7 +84,7 @@ fn every_key_has_its_effect() {
         let mut out = Diagnostics::default();
         let node = yaml::document(id, &text).unwrap();
         super::fork_of(&node, Fork::Yip, &mut out);
-        let plan = lower_in(&scope, &node, is_cloud_config(&text), 0, &mut out);
+        let plan = lower_in(&mut scope, &node, is_cloud_config(&text), 0, &mut out);
         if (actions(&plan).as_str(), codes(&out).as_str()) != (expected, said) {
             let shown = actions(&plan);
             writeln!(faults, "{text}     {shown}\nnot  {expected}\nsaid {}", codes(&out)).unwrap();
@@ -113,9 +113,9 @@ fn the_table_of_keys_is_what_the_reader_asks_for() {
         \x20   unpack_images: [{}]\n";
     let mut sources = Sources::default();
     let id = sources.add("a.yaml", text);
-    let scope = Scope::new(Fork::Toolkit);
+    let mut scope = Scope::new(Fork::Toolkit);
     let node = yaml::document(id, text).unwrap();
-    lower_in(&scope, &node, true, 0, &mut Diagnostics::default());
+    lower_in(&mut scope, &node, true, 0, &mut Diagnostics::default());
     let table: BTreeSet<_> = KEYS.iter().map(|row| (row.place, row.key)).collect();
     assert_eq!(table.len(), KEYS.len(), "a key stands in the table twice");
     assert_eq!(*scope.asked.borrow(), table);
@@ -224,6 +224,42 @@ fn after_orders_the_steps_of_a_stage() {
         assert_eq!((order.join(" ").as_str(), codes(&out).as_str()), (expected, said), "{steps}");
         let numbers: Vec<u32> = plan.operations.iter().map(|operation| operation.step).collect();
         assert!(numbers.iter().zip(0..).all(|(number, place)| *number == place), "{numbers:?}");
+    }
+}
+
+#[test]
+fn the_documents_name_stands_in_front_of_its_steps_names() {
+    // The document's name, what the first step waits for, whether that is the second step, and what is
+    // said; under both forks, which agree on it.
+    for (name, wanted, waits, said) in [
+        ("n", "b", true, ""),
+        ("n", "n.b", true, ""),
+        ("n", "n.b.1", true, ""),
+        ("n", "m.b", false, "unknown-step"),
+        ("n", "m.n.b", false, "unknown-step"),
+        ("n", ".b", false, "unknown-step"),
+        ("n", "nb", false, "unknown-step"),
+        ("a.b", "a.b.b", true, ""),
+        ("a.b", "a.b", false, "unknown-step"),
+        // It is called by its path, which it has on a machine only.
+        ("", "b", true, ""),
+        ("", "/oem/90_custom.yaml.b", true, ""),
+        ("", "/oem/90_custom.yaml.c", false, "unknown-step"),
+    ] {
+        for fork in [Fork::Toolkit, Fork::Yip] {
+            let text = format!(
+                "name: '{name}'\nstages:\n  boot:\n  - {{name: a, commands: [one], after: [{{name: \
+                 '{wanted}'}}]}}\n  - {{name: b, commands: [two]}}\n"
+            );
+            let (plan, out) = run(&text, fork);
+            let order: Vec<_> = plan.operations.iter().map(|one| one.name.as_deref()).collect();
+            let expected = if waits { ["b", "a"] } else { ["a", "b"] };
+            assert_eq!(order, expected.map(Some), "{name} {wanted} {fork:?}");
+            assert_eq!(codes(&out), said, "{name} {wanted} {fork:?}");
+            let hints = out.list().iter().filter_map(|one| one.hint.as_deref());
+            let names = hints.filter(|hint| !name.is_empty() && !hint.contains(name)).count();
+            assert_eq!(names, 0, "{name} {wanted}: {:?}", out.list());
+        }
     }
 }
 

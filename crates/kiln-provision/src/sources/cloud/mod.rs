@@ -90,19 +90,22 @@ pub(crate) fn ask(cloud: &Cloud, address: &str, fetch: &mut dyn Fetch) -> Result
     if cloud.has_token {
         headers.push((TOKEN_HEADER.to_owned(), token(address, fetch)?));
     }
-    let mut get = |path: &str, limit: u64| {
-        let remote = Remote {
-            url: format!("{address}{path}"),
-            headers: headers.clone(),
-            timeout: PATIENCE,
-            ..Remote::default()
-        };
-        absent(fetch.get(&remote, limit))
+    let remote = |path: &str| Remote {
+        url: format!("{address}{path}"),
+        headers: headers.clone(),
+        timeout: PATIENCE,
+        ..Remote::default()
     };
-    let raw = get(cloud.user_data, kiln_config::source::MAXIMUM_BYTES as u64)?;
+    let limit = kiln_config::source::MAXIMUM_BYTES as u64;
+    let user_data = remote(cloud.user_data);
+    let raw = match cloud.asks_as_root {
+        true => fetch.get_as_root(&user_data, limit),
+        false => fetch.get(&user_data, limit),
+    };
+    let raw = absent(raw)?;
     let user_data = raw.map(|raw| opened(raw, cloud)).transpose()?.flatten();
     let mut text = |path: &str| {
-        let found = get(path, METADATA_BYTES)?;
+        let found = absent(fetch.get(&remote(path), METADATA_BYTES))?;
         Ok::<_, Error>(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     };
     let metadata = match cloud.metadata {
@@ -214,12 +217,16 @@ fn strings(value: &Value) -> Vec<String> {
     list.filter_map(|one| one.as_str().map(str::to_owned)).collect()
 }
 
-/// OpenStack's `meta_data.json`, from its server or its drive.
+/// OpenStack's `meta_data.json`, from its server or its drive, and Scaleway's `conf`, which has another list of
+/// keys.
 pub(crate) fn of_document(text: &str) -> Metadata {
     let document: Value = serde_json::from_str(text).unwrap_or_default();
     let hostname = document.get("hostname").and_then(Value::as_str).map(str::to_owned);
     let keys = document.get("public_keys").and_then(Value::as_object).into_iter().flatten();
-    let keys = keys.filter_map(|(_, key)| key.as_str().map(str::to_owned)).collect();
+    let keys = keys.filter_map(|(_, key)| key.as_str().map(str::to_owned));
+    let listed = document.get("ssh_public_keys").and_then(Value::as_array).into_iter().flatten();
+    let listed = listed.filter_map(|one| one.get("key")?.as_str().map(str::to_owned));
+    let keys = keys.chain(listed).collect();
     Metadata { hostname, keys }.cleaned()
 }
 

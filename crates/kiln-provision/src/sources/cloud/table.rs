@@ -49,7 +49,7 @@ pub(crate) enum Metadata {
         /// How they are written.
         form: Keys,
     },
-    /// Both in one JSON document in OpenStack's form.
+    /// Both in one JSON document in OpenStack's form or Scaleway's.
     Document(&'static str),
 }
 
@@ -72,6 +72,8 @@ pub(crate) struct Cloud {
     pub(crate) has_token: bool,
     /// Path of the user data.
     pub(crate) user_data: &'static str,
+    /// Whether user data are given only to ports that root may take.
+    pub(crate) asks_as_root: bool,
     /// How they are wrapped.
     pub(crate) encoding: Encoding,
     /// Where host name and keys are.
@@ -88,6 +90,7 @@ const COMMON: Cloud = Cloud {
     header: None,
     has_token: false,
     user_data: "",
+    asks_as_root: false,
     encoding: Encoding::Plain,
     metadata: EC2_METADATA,
 };
@@ -99,7 +102,7 @@ const EC2_METADATA: Metadata = Metadata::Each {
 };
 
 /// All clouds.
-pub(crate) const CLOUDS: [Cloud; 9] = [
+pub(crate) const CLOUDS: [Cloud; 10] = [
     Cloud {
         title: "Amazon EC2",
         provider: "aws",
@@ -166,6 +169,17 @@ pub(crate) const CLOUDS: [Cloud; 9] = [
         ..COMMON
     },
     Cloud {
+        title: "Scaleway",
+        provider: "scaleway",
+        platforms: &["scaleway"],
+        signs: &[&[("sys_vendor", "Scaleway")]],
+        address: "http://169.254.42.42",
+        user_data: "/user_data/cloud-init",
+        asks_as_root: true,
+        metadata: Metadata::Document("/conf?format=json"),
+        ..COMMON
+    },
+    Cloud {
         title: "Vultr",
         provider: "vultr",
         platforms: &["vultr"],
@@ -216,7 +230,5 @@ pub(crate) const CLOUDS: [Cloud; 9] = [
 ];
 
 /// Sources that `datasource` knows and that cannot be asked, and why.
-pub(crate) const UNREACHABLE: [(&str, &str); 2] = [
-    ("scaleway", "it answers only to ports below 1024; use a configuration drive"),
-    ("vmware", "it is asked through a port of the processor; use a volume with the label CIDATA"),
-];
+pub(crate) const UNREACHABLE: [(&str, &str); 1] =
+    [("vmware", "it is asked through a port of the processor; use a volume with the label CIDATA")];

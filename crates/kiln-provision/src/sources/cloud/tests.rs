@@ -10,6 +10,7 @@ struct Service {
     answers: BTreeMap<&'static str, Vec<u8>>,
     asked: Vec<(String, Vec<(String, String)>)>,
     refuses_token: bool,
+    as_root: Vec<String>,
 }
 
 impl Fetch for Service {
@@ -17,6 +18,11 @@ impl Fetch for Service {
         self.asked.push((remote.url.clone(), remote.headers.clone()));
         let path = remote.url.strip_prefix("http://here").unwrap();
         self.answers.get(path).cloned().ok_or_else(|| status(404))
+    }
+
+    fn get_as_root(&mut self, remote: &Remote, limit: u64) -> Result<Vec<u8>, Error> {
+        self.as_root.push(remote.url.clone());
+        self.get(remote, limit)
     }
 
     fn send(&mut self, sending: &Sending<'_>) -> Result<Vec<u8>, Error> {
@@ -47,6 +53,7 @@ fn the_firmware_names_the_cloud() {
         (&[("product_name", "OpenStack Nova")], Some("openstack")),
         (&[("sys_vendor", "DigitalOcean")], Some("digitalocean")),
         (&[("sys_vendor", "Hetzner")], Some("hetzner")),
+        (&[("sys_vendor", "Scaleway")], Some("scaleway")),
         (&[("sys_vendor", "QEMU")], None),
         (&[], None),
     ] {
@@ -75,7 +82,9 @@ fn every_cloud_is_asked_in_its_own_way() {
     let azure_data = "/metadata/instance/compute/userData?api-version=2021-01-01&format=text";
     let google = "/computeMetadata/v1/instance/attributes/ssh-keys";
     let google_keys = b"ann:ssh-rsa A ann\nbob:ssh-rsa B google-ssh {\"expireOn\":\"2026\"}\n";
-    let cases: [(&str, Answers<'_>, &[&str]); 7] = [
+    let scaleway =
+        br#"{"hostname":"n1","ssh_public_keys":[{"key":"ssh-rsa A","fingerprint":"f"}]}"#;
+    let cases: [(&str, Answers<'_>, &[&str]); 8] = [
         (
             "aws",
             &[
@@ -127,6 +136,11 @@ fn every_cloud_is_asked_in_its_own_way() {
             &["ssh-rsa A"],
         ),
         (
+            "scaleway",
+            &[("/user_data/cloud-init", b"data"), ("/conf?format=json", scaleway)],
+            &["ssh-rsa A"],
+        ),
+        (
             "packet",
             &[
                 ("/userdata", b"data"),
@@ -144,6 +158,11 @@ fn every_cloud_is_asked_in_its_own_way() {
         assert_eq!(answer.user_data.as_deref(), Some(&b"data"[..]), "{provider}");
         assert_eq!(answer.metadata.hostname.as_deref(), Some("n1"), "{provider}");
         assert_eq!(answer.metadata.keys, keys, "{provider}");
+        let as_root: &[&str] = match provider {
+            "scaleway" => &["http://here/user_data/cloud-init"],
+            _ => &[],
+        };
+        assert_eq!(service.as_root, as_root, "{provider}");
         for (url, headers) in &service.asked {
             let has = |name: &str| headers.iter().any(|(one, _)| one == name);
             assert_eq!(has(TOKEN_HEADER), cloud.has_token, "{url}");

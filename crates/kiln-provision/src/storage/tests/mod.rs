@@ -1,5 +1,6 @@
 //! Whole documents on a machine of files.
 
+mod incomplete;
 mod volumes;
 
 use std::fs;
@@ -138,7 +139,7 @@ fn a_document_is_carried_out_and_opened_again_at_each_boot() {
              --raid-devices=2 /dev/vdb3 /dev/vdb4",
             &format!(
                 "cryptsetup luksFormat --batch-mode --type=luks2 --key-file={key_shown} --uuid=~ \
-                 /dev/md/data"
+                 --pbkdf=pbkdf2 --pbkdf-force-iterations=1000 /dev/md/data"
             ),
             &format!("cryptsetup luksOpen --key-file={key_shown} /dev/md/data vault"),
             "mkfs.ext4 -F -q -t ext4 -U ~ /dev/vdb1",

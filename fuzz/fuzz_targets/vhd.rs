@@ -1,0 +1,4 @@
+//! Fuzzes `kiln_fuzz::vhd`.
+#![no_main]
+
+kiln_fuzz_programs::program!(vhd);
