@@ -60,7 +60,7 @@ pub struct Network {
     /// Files or drop-in folders in the format of containers-registries.conf(5) version 2; later
     /// ones replace the entries of earlier ones with the same prefix, and their search list.
     pub registries_conf: Vec<PathBuf>,
-    /// Folders in the format of containers-certs.d(5), first match for each file wins.
+    /// Folders in the format of containers-certs.d(5), the first with a folder for the host counts.
     pub certificate_directories: Vec<PathBuf>,
     /// PEM bundles of trusted CAs; the first that exists counts. Without any the Mozilla roots
     /// compiled into the program are used.

@@ -1,7 +1,8 @@
 //! Trusted CAs and client certificates: system bundles and containers-certs.d(5).
 //!
 //! CAs of a host's folder are added to the system's for that host only; client certificates are
-//! pairs `NAME.cert` and `NAME.key`. Verification cannot be switched off.
+//! pairs `NAME.cert` and `NAME.key`. Of several places the first that has a folder for the host counts, and
+//! no other. Verification cannot be switched off.
 
 use std::path::Path;
 
@@ -22,10 +23,11 @@ pub(super) fn tls_config(host: Option<&str>, network: &Network) -> Result<TlsCon
     for text in &network.authorities {
         own.extend(authorities(text.as_bytes())?);
     }
-    for folder in network.certificate_directories.iter().zip(host).map(|(d, host)| d.join(host)) {
-        if !folder.is_dir() {
-            continue;
-        }
+    let folder = host.and_then(|host| {
+        let folders = network.certificate_directories.iter().map(|folder| folder.join(host));
+        folders.into_iter().find(|folder| folder.is_dir())
+    });
+    if let Some(folder) = folder {
         let entries = std::fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
         let mut files = entries
             .map(|entry| entry.map(|entry| entry.path()))
@@ -106,6 +108,24 @@ fn client_certificate(path: &Path) -> Result<ClientCert, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_place_with_a_folder_for_the_host_counts() {
+        let places = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let network = Network {
+            certificate_directories: places.iter().map(|place| place.path().to_owned()).collect(),
+            ..Network::default()
+        };
+        let read = || tls_config(Some("h.example:5000"), &network);
+        assert!(read().is_ok(), "no place knows the host");
+        for place in places.iter().rev() {
+            let host = place.path().join("h.example:5000");
+            std::fs::create_dir(&host).unwrap();
+            std::fs::write(host.join("ca.crt"), "nothing").unwrap();
+            let message = read().unwrap_err().to_string();
+            assert!(message.contains(&*host.to_string_lossy()), "{message}");
+        }
+    }
 
     #[test]
     fn damaged_files_of_the_host_are_named() {
