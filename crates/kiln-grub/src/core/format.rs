@@ -3,7 +3,9 @@
 //! There is no document but the source of GRUB, whose files are named here; it is the same in 2.06
 //! and 2.12. On a disk it is
 //!
-//!     diskboot.img (one sector, loads the rest) | lzma_decompress.img | LZMA of the payload
+//! ```text
+//! diskboot.img (one sector, loads the rest) | lzma_decompress.img | LZMA of the payload
+//! ```
 //!
 //! and the payload is the kernel's sections as they lie in memory, then modules, configuration and
 //! prefix, each behind a small header. A test compares it with what grub-mkimage makes.
